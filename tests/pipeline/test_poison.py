@@ -120,6 +120,18 @@ def test_a_valid_record_with_headers_that_are_too_large_is_refused(pipeline, tar
     assert 5_000_007 == parse(letter).refusal.omitted.headers.size
 
 
+def test_a_valid_record_with_a_key_that_is_too_large_is_refused(pipeline, targets, some_trades):
+    key = random.Random(1).randbytes(850_000) + b"\0" * 5_000_000
+    trade, *trades = some_trades(21)
+    send_between(pipeline, trades, send_bomb, pipeline.serialize(trade), key=key)
+
+    counts = pipeline.validate(record_key="accept")
+
+    assert (20, Counter(TOO_LARGE=1)) == (counts.passed, counts.refused)
+    ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
+    assert 5_850_000 == parse(letter).refusal.omitted.key.size
+
+
 BOMBS = (("zstd", 45), ("zstd", 90), ("gzip", 300), ("gzip", 120), ("lz4", 200), ("snappy", 20))
 """Megabytes of zeros, which are kilobytes on the way."""
 

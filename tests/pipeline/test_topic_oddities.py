@@ -14,7 +14,7 @@ from tradepipe.kafka.dead_letters import parse
 from tradepipe.metrics import CONSUMED, MISPLACED, WITHHELD
 from tradepipe.pipeline import stage as pipeline_stage
 from tradepipe.pipeline import topic_watch
-from tradepipe.pipeline.partitions import default_partition
+from tradepipe.pipeline.partitions import MAX_CHECKED_KEY, default_partition
 from tradepipe.pipeline.topic_watch import StandstillWatch
 
 
@@ -78,6 +78,15 @@ def test_misplaced_records_are_counted_and_warned_of_once(pipeline, some_trades,
 def test_records_of_a_producer_with_the_default_partitioner_are_not_misplaced(pipeline, some_trades, stage):
     pipeline.publish(some_trades(200))
     eventually(lambda: stage.meter.values(CONSUMED)[pipeline.topic,] == 200)
+
+    assert {(pipeline.topic,): 0} == stage.meter.values(MISPLACED)
+
+
+def test_a_key_that_is_too_long_for_a_trade_is_not_hashed(pipeline, stage):
+    """Python takes 80 ms for each of its megabytes, during which the stage does nothing else."""
+    key = b"k" * (MAX_CHECKED_KEY + 1)
+    pipeline.publish_bytes([(key, b"")] * 3, partition=(default_partition(key, 4) + 1) % 4)
+    eventually(lambda: stage.meter.values(CONSUMED)[pipeline.topic,] == 3)
 
     assert {(pipeline.topic,): 0} == stage.meter.values(MISPLACED)
 

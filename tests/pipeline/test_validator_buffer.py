@@ -6,6 +6,7 @@ from tests.postgres.batches import record, trade
 from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Encoder
 from tradepipe.errors import ConfigurationError, SchemaIdNotYetKnown
+from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.pipeline.validator_buffer import CHUNK_RECORDS, ValidatorBuffer
@@ -110,6 +111,18 @@ def test_the_records_of_a_revoked_partition_are_dropped(make_buffer):
 
     buffer.validate()
     assert [0, 1, 2, 3] == offsets(buffer)
+
+
+def test_a_batch_is_full_of_large_keys_too(shelf):
+    with registry(shelf, retries=0) as client:
+        validator = RecordValidator(TradeDeserializer(client), record_key="accept")
+        buffer = ValidatorBuffer(validator, RefusalLimit(None))
+        key = bytes(MAX_BATCH_BYTES // 50)
+        buffer.pending.extend(each._replace(key=key) for each in records(50))
+        buffer.validate()
+
+        assert 50 == len(buffer)
+        assert 0 == buffer.free
 
 
 def test_taking_a_batch_leaves_pending_records(make_buffer):

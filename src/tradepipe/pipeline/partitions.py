@@ -21,6 +21,9 @@ from tradepipe.trade.records import Records
 
 logger = logging.getLogger(__name__)
 
+MAX_CHECKED_KEY: Final = 1_000
+"""Bytes of a key whose partition is checked, more than a trade's has: a megabyte takes a tenth of a second to hash."""
+
 _M: Final = 0x5BD1E995
 _MASK: Final = 0xFFFFFFFF
 
@@ -219,17 +222,23 @@ class PartitionReader(ABC, Generic[P]):
         if records:
             self.consumed += len(records)
             # One record of a poll, because the hash of every key would cost a tenth of the throughput.
-            first, count = records[0], self._partition_count
-            if first.key and count and (expected := default_partition(first.key, count)) != first.partition:
-                self.misplaced += 1
-                if self.misplaced == 1:
-                    logger.warning(
-                        "%s is not on partition %d, where the default partitioner (murmur2) puts its key: a producer "
-                        "uses another partitioner, or partitions were added. Versions of one trade may be out of order",
-                        first.coordinates,
-                        expected,
-                    )
+            self._check_partition(records[0])
         return records
+
+    def _check_partition(self, record: Record) -> None:
+        """Count a record that is not on the partition of its key, and warn of the first one."""
+        key, count = record.key, self._partition_count
+        if not key or not count or len(key) > MAX_CHECKED_KEY:
+            return
+        if (expected := default_partition(key, count)) != record.partition:
+            self.misplaced += 1
+            if self.misplaced == 1:
+                logger.warning(
+                    "%s is not on partition %d, where the default partitioner (murmur2) puts its key: a producer "
+                    "uses another partitioner, or partitions were added. Versions of one trade may be out of order",
+                    record.coordinates,
+                    expected,
+                )
 
     def _update_positions(self) -> None:
         """Note that every polled record was validated or requeued."""

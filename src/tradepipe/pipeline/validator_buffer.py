@@ -33,7 +33,7 @@ _UNREADABLE_HEADERS: Final = Violation(
 
 def _size(record: Record) -> int:
     # Almost no record has headers.
-    return size(record) if record.headers else len(record.value or b"")
+    return size(record) if record.headers else record.payload_bytes
 
 
 class ValidatorBatch(NamedTuple):
@@ -207,15 +207,15 @@ class ValidatorBuffer:
 
     def _add_valid(self, records: Records) -> None:
         """Add valid records."""
-        sizes = list(map(len, records.values))
-        # Almost no record has headers, or a long value.
-        if any(records.headers) or max(sizes, default=0) > self.max_record_bytes:
+        # Almost no record has headers, or a long key or value.
+        largest = sum(max(map(len, filter(None, column)), default=0) for column in (records.keys, records.values))
+        if any(records.headers) or largest > self.max_record_bytes:
             for record in records:
                 self._add(record)
             return
         self._passed.extend(records)
         self._passed_last |= zip(records.partitions, records.offsets, strict=True)
-        self.bytes += sum(sizes)
+        self.bytes += records.payload_bytes()
 
     def _add_refusal(self, refusal: Refusal) -> None:
         refusal = refusal.within()
