@@ -244,6 +244,16 @@ def test_unreachable_brokers_are_unavailable_after_the_timeout(ask):
     assert 0.4 < time.monotonic() - began < LIBRDKAFKA_TIMEOUT
 
 
+def test_unreachable_brokers_are_reported_long_before_the_timeout():
+    """A person would wait ten seconds for the first word otherwise; the timeout still holds for the next attempt."""
+    topics = TopicAdmin({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, request_timeout=600.0)
+    began = time.monotonic()
+
+    with pytest.raises(BrokerUnavailable, match=r"no broker answers: 127\.0\.0\.1:.* Connection refused$"):
+        topics.describe("trades")
+    assert time.monotonic() - began < LIBRDKAFKA_TIMEOUT
+
+
 def test_brokers_that_do_not_respond_are_unavailable_after_the_timeout():
     with Broker() as broker, Proxy(int(broker.bootstrap_servers.rpartition(":")[2])) as proxy:
         proxy.blackhole()

@@ -22,6 +22,23 @@ def after(*errors, made=False):
     return contact
 
 
+def test_all_brokers_down_is_reported_once_a_second_later(monkeypatch):
+    contact = after(DOWN, ALL_DOWN)
+    assert not contact.should_report_unreachable()  # a name may have another address, which is tried first
+
+    monkeypatch.setattr("tradepipe.kafka.librdkafka.ALL_DOWN_SECONDS", 0.0)
+    assert [True, False] == [contact.should_report_unreachable() for _ in range(2)]
+    assert not after(DOWN, ALL_DOWN, made=True).should_report_unreachable()
+
+
+@pytest.mark.parametrize("suppressed", ["", ", 5 identical error(s) suppressed"], ids=["once", "repeated"])
+def test_the_last_error_is_without_the_state_of_the_connection(suppressed):
+    refused = "localhost:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused"
+    error = KafkaError(KafkaError._TRANSPORT, f"{refused} (after 0ms in state CONNECT{suppressed})")
+
+    assert refused == after(error).last_error
+
+
 @pytest.mark.parametrize(
     ("errors", "message"),
     [

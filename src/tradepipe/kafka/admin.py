@@ -304,6 +304,8 @@ class TopicAdmin:
         while not wait([response], POLL_SECONDS).done:
             client.poll(0)
             self._raise_permanent_error()
+            if self._contact.should_report_unreachable():  # librdkafka itself would try again until the timeout
+                raise BrokerUnavailable(f"no broker answers: {self._contact.last_error}")
         error = response.exception()
         if not isinstance(error, KafkaException) or unwrap(error).code() > 0:  # librdkafka's own codes are negative
             self._contact.succeeded = True

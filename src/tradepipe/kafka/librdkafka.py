@@ -68,7 +68,7 @@ def may_interrupt_requests(error: str) -> bool:
     return _CONNECT_FAILED not in error
 
 
-_AFTER: Final = re.compile(r" \(after \d+ms in state [^)]*\)")
+_AFTER: Final = re.compile(r" \(after \d+ms in state [^()]*(\(s\) suppressed)?\)")
 """How long a connection lasted and librdkafka's state of it, at the end of an error: of no use to a user."""
 
 
@@ -78,6 +78,9 @@ def without_state(error: KafkaError) -> str:
 
 
 _ADVICE: Final = "; check security.protocol, ssl.ca.location, ssl.certificate.location and ssl.key.location"
+
+ALL_DOWN_SECONDS: Final = 1.0
+"""Seconds until brokers that are all down are reported: the client tries a name's other addresses first."""
 
 _ADVICE_ON_SIZE: Final = ": increase receive.message.max.bytes"
 
@@ -98,12 +101,15 @@ class FirstContact:
         """A broker has responded."""
         self.last_error = ""
         """The last error that the client reported, with the broker's address."""
+        self._all_down_at: float | None = None
         self._permanent: KafkaError | None = None
         self._untrusted: KafkaError | None = None
 
     def record_error(self, error: KafkaError) -> None:
         """Record an error that librdkafka reports."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # it does not contain a reason
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # it does not contain a reason
+            self._all_down_at = time.monotonic()
+        else:
             # librdkafka reads the first bytes as a size, and advises to accept more.
             self.last_error = without_state(error).replace(
                 _ADVICE_ON_SIZE, "; is there a Kafka broker at this address?"
@@ -119,6 +125,13 @@ class FirstContact:
             # One trusted broker is enough, so the error is permanent only after all brokers have been tried.
             # librdkafka reports that once.
             self._permanent = self._untrusted
+
+    def should_report_unreachable(self) -> bool:
+        """Return True once for each report that all brokers are down, if none has responded since."""
+        if self.succeeded or self._all_down_at is None or time.monotonic() - self._all_down_at < ALL_DOWN_SECONDS:
+            return False
+        self._all_down_at = None
+        return True
 
     def permanent_error(self, *, final: bool = False) -> TradepipeError | None:
         """
