@@ -1,8 +1,11 @@
 """`tradepipe sink`."""
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -23,6 +26,18 @@ def test_it_stores_what_the_topic_holds(filled):
     assert (0, "") == (done.code, done.out)
     assert "72 stored, 18 duplicates, 0 refused" == done.err.splitlines()[-1]
     assert [(72,)] == ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [0, 2, 5], ids="{}-lines-read".format)
+def test_a_log_that_nobody_reads_on_ends_it_as_a_closed_pipe_does(filled, lines):
+    """Not as a bug, wherever the log breaks: at the first line, at a claim, or while the group is left."""
+    command = [sys.executable, "-m", "tradepipe", "sink", "--until-end"]
+    with subprocess.Popen(command, env={**os.environ, **filled}, stderr=subprocess.PIPE) as process:
+        for _ in range(lines):
+            process.stderr.readline()
+        process.stderr.close()
+        assert 141 == process.wait()
 
 
 def test_verbose_prints_each_stored_trade_and_nothing_else(filled):

@@ -104,7 +104,14 @@ class _StatusLineHandler(logging.Handler):
     def __init__(self, status: StatusLine) -> None:
         super().__init__()
         self._status = status
+        self._has_reader = True
 
     def emit(self, record: logging.LogRecord) -> None:
-        with ignore_full_disk():
-            self._status.write(self.format(record))
+        try:
+            if self._has_reader:
+                with ignore_full_disk():
+                    self._status.write(self.format(record))
+        except BrokenPipeError:
+            # Once: it ends the command, and must not stop what the command then does to close.
+            self._has_reader = False
+            raise

@@ -210,8 +210,10 @@ class Sink(Stage[SinkCounts]):
                 self._on_stored(event)
             elif isinstance(event, WriterFailed):
                 self._failure = event.error
-        self._close_stats()
-        self._commit_for_lag(only_if_due=False)
+        # Only the first time: if that failed, the consumer is closed, and the partitions are still known.
+        if not self._closed:
+            self._close_stats()
+            self._commit_for_lag(only_if_due=False)
         self._consumer.close()
         super().close()
 
