@@ -261,6 +261,7 @@ def test_an_outage_of_the_registry_is_logged_until_a_record_that_waited_is_valid
 
     reader._requeue(records, RegistryUnavailable("no answer"))
 
+    eventually(lambda: reader._states[records[0].partition].backoff.is_due)
     assert f"is unavailable, retrying, paused trades[{records[0].partition}] at offset 0: no answer" in caplog.text
     assert reader.waits_for_registry
     reader_of_group.read_until(buffered=5)

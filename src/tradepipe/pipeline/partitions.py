@@ -192,8 +192,10 @@ class PartitionReader(ABC, Generic[P]):
     @property
     def waits_for_registry(self) -> bool:
         """True if a partition is held back until the registry answers."""
+        # Also when its wait is over, until it is started again: it is about to ask, and most often waits on.
         return any(
-            each.has_start_offset and not each.is_active and not each.backoff.is_due for each in self._states.values()
+            each.has_start_offset and not each.is_active and each.stopped is None and each.backoff.retry_at > 0
+            for each in self._states.values()
         )
 
     def pause(self) -> None:
