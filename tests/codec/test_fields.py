@@ -6,6 +6,7 @@ import pytest
 
 from tests.codec.sample_schema import CODEC, DECIMAL, SIDE, Side
 from tradepipe.codec import fields
+from tradepipe.errors import ConfigurationError
 from tradepipe.evolution.history import current
 from tradepipe.trade.constraints import Digits, Key, PartitionKey
 from tradepipe.trade.declaration import declare
@@ -85,3 +86,15 @@ def test_a_field_that_only_one_of_the_two_has_is_an_error(name, where):
         name = "more"
     with pytest.raises(TypeError, match=f"field {name} is missing from the {where} of R"):
         fields.record_codec(schema, declare(NamedTuple("R", declared)))
+
+
+def test_a_declaration_ahead_of_the_schema_says_how_to_release_it(monkeypatch):
+    """The state of a clone between the first step of docs/schema.md and the last is no bug."""
+    monkeypatch.setattr(
+        fields, "DECLARATION", declare(NamedTuple("Trade", [("id", Annotated[str, Key(), PartitionKey()])]))
+    )
+
+    with pytest.raises(
+        ConfigurationError, match=r"^Trade differs from version \d+ of its schema: .* schema draft, or undo"
+    ):
+        fields.trade_codec.__wrapped__()

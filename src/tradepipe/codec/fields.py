@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from tradepipe.codec.steps import value_branch
+from tradepipe.errors import ConfigurationError
 from tradepipe.evolution.history import current
 from tradepipe.evolution.schema_tree import SchemaType, build_schema_tree
 from tradepipe.trade.avro_types import from_member_default
@@ -64,8 +65,15 @@ class RecordCodec(NamedTuple):
 
 @cache
 def trade_codec() -> RecordCodec:
-    """Return the codec of `Trade` with the current schema."""
-    return record_codec(current().schema, DECLARATION)
+    """Return the codec of `Trade` with the current schema; `ConfigurationError` if they differ."""
+    version = current()
+    try:
+        return record_codec(version.schema, DECLARATION)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"Trade differs from version {version.number} of its schema: {error}; release a version as "
+            "docs/schema.md describes, with tradepipe schema draft, or undo the change of Trade"
+        ) from error
 
 
 def record_codec(schema: dict[str, Any], declaration: Declaration) -> RecordCodec:
