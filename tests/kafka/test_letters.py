@@ -45,6 +45,12 @@ def test_a_marker_for_other_content_closes_nothing():
     assert {0: False} == openness(letter(0), marker(1), forged)
 
 
+def test_the_keys_of_markers_are_not_kept():
+    (kept,) = read_markers([marker(1)._replace(key=bytes(1_000_000))]).values()
+
+    assert (1, None) == (kept.record.offset, kept.record.key)
+
+
 def test_a_dead_letter_after_the_marker_is_open():
     """The record was read again, and refused again."""
     assert {0: False, 2: True} == openness(letter(0), marker(1), letter(2))

@@ -1,5 +1,7 @@
 """Topics read by themselves, to where they ended."""
 
+import tracemalloc
+
 import pytest
 from confluent_kafka import Producer
 
@@ -43,6 +45,24 @@ def test_headers_and_time_come_too(kafka, topic):
         (record,) = reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))
 
     assert Record(topic, 1, 0, b"k", b"v", AT, (("a", b"1"), ("a", None))) == record
+
+
+def test_the_headers_of_one_record_at_a_time_are_in_memory(kafka, topic):
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "linger.ms": 100})
+    for _ in range(40):
+        client.produce(topic, b"v", partition=0, headers=[("name", b"value")] * 5_000)
+    assert 0 == client.flush(120)
+
+    tracemalloc.start()
+    try:
+        with TopicReader(kafka, topic=topic, timeout=120) as reader:
+            sizes = [len(record.headers) for record in reader.read({0: Watermarks(0, 40)})]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [5_000] * 40 == sizes
+    assert peak < 8_000_000
 
 
 def test_an_empty_topic_holds_nothing(kafka, topic):

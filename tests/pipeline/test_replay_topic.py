@@ -106,6 +106,13 @@ def test_at_most_the_limit_is_replayed_over_several_transactions(letters, monkey
     assert (5, 4) == (len(letters.records()), len(letters.dead_letters()))
 
 
+def test_a_transaction_ends_early_behind_large_keys(letters, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 10_000)
+    letters.write(letters.refusal(number, key=bytes(6_000)) for number in range(5))
+
+    assert [2, 2, 1] == [len(step.replayed) for step in letters.run()]
+
+
 def lay_connect(letters):
     """Write a dead letter as Kafka Connect does, and the record that it names."""
     letters.send(b"v", b"k", partition=2, headers=(("own", b"1"),))

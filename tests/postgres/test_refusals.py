@@ -295,6 +295,19 @@ def test_pages_follow_one_another(connection, some):
     assert [] == refusals.list_page(connection, DeadLetterFilter(), second[-1].identity, 3)
 
 
+def test_a_page_of_large_refusals_ends_early(connection, monkeypatch):
+    monkeypatch.setattr(refusals, "PAGE_BYTES", 300)
+    sizes = [(50, 60)] * 4 + [(0, 400), (0, 0)]
+    given = [Record(TOPIC, 0, offset, bytes(key), bytes(value)) for offset, (key, value) in enumerate(sizes)]
+    record(connection, *(refusal(0)._replace(record=each) for each in given))
+
+    pages = [refusals.list_page(connection, DeadLetterFilter(), None, 100)]
+    while pages[-1]:
+        pages.append(refusals.list_page(connection, DeadLetterFilter(), pages[-1][-1].identity, 100))
+
+    assert [[0, 1, 2], [3, 4], [5], []] == [[each.record.offset for each in page] for page in pages]
+
+
 def test_a_refusal_is_read_as_it_was_stored(connection):
     record(connection, refusal(3))
 

@@ -345,9 +345,13 @@ Markers = Mapping[tuple[int, RecordOrigin, str], Marker]
 
 
 def read_markers(records: Iterable[Record]) -> Markers:
-    """Return the last marker of each refused record in a dead-letter topic."""
+    """Return the last marker of each refused record in a dead-letter topic, without keys, which may be large."""
     parsed = (parse(record) for record in records)
-    return {(each.record.partition, each.origin, each.digest): each for each in parsed if isinstance(each, Marker)}
+    return {
+        (each.record.partition, each.origin, each.digest): each._replace(record=each.record._replace(key=None))
+        for each in parsed
+        if isinstance(each, Marker)
+    }
 
 
 def find_marker(markers: Markers, dead_letter: DeadLetterRecord) -> Marker | None:

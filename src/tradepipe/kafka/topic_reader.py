@@ -1,6 +1,7 @@
 """Reader of a topic's committed records up to given watermarks, without a consumer group."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final, Self
 
@@ -21,8 +22,8 @@ from tradepipe.trade.record import Record
 GROUP: Final = "tradepipe-reader"
 """librdkafka requires a group name; nothing joins the group or commits offsets."""
 
-FETCH_RECORDS: Final = 1_000
-"""Maximum number of records fetched at once."""
+FETCH_RECORDS: Final = 8
+"""Maximum number of records fetched at once: headers take a multiple of their bytes."""
 
 POLL_SECONDS: Final = 0.2
 """Seconds of one poll; timeouts are checked between two."""
@@ -125,7 +126,9 @@ class TopicReader(AssignedConsumer):
                     unreadable.examine(partition, self._positions[partition])
             first = self._client.poll(POLL_SECONDS)
             moved = set[int]()
-            for message in [] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)]:
+            messages = deque([] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)])
+            while messages:
+                message = messages.popleft()  # frees its headers, which are read one by one
                 if message.partition() in moved and not is_reset(message.error()):
                     continue
                 is_repeated = self._is_repeated(message)

@@ -38,7 +38,7 @@ CHUNK_RECORDS: Final = 500
 """Records in one transaction at most."""
 
 CHUNK_BYTES: Final = 8 << 20
-"""Bytes of values in one transaction, approximately."""
+"""Bytes of records in one transaction, approximately."""
 
 
 class TopicReplayStep(NamedTuple):
@@ -250,7 +250,7 @@ class TopicReplay:
                 skipped.append((dead_letter, foreign_reason(dead_letter) if stored is None else reason))
             else:
                 chosen.append((dead_letter, stored))
-                size += len(dead_letter.record.value or b"")
+                size += dead_letters.size(dead_letter.record)
         return chosen, skipped
 
     def _skip_reason(self, dead_letter: DeadLetter, stored: DeadLetterRecord) -> str:

@@ -20,6 +20,10 @@ COPY_ROWS: Final = 100
 """Refusals from which on COPY is used: it inserts them in a sixth of the time, but has a fixed cost of milliseconds."""
 
 
+PAGE_BYTES: Final = 8 << 20
+"""Bytes of keys and values with which a page ends: to read them takes several times as much memory."""
+
+
 def store(connection: sa.Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
     """
     Insert one or more refusals; one that an earlier group has inserted stays unchanged.
@@ -144,11 +148,27 @@ def list_newest(connection: sa.Connection, selection: DeadLetterFilter, limit: i
 def list_page(
     connection: sa.Connection, selection: DeadLetterFilter, after: RecordIdentity | None, size: int
 ) -> list[DeadLetter]:
-    """Return the refusals of a selection after `after` in the order of their identities, at most `size`."""
+    """
+    Return the next refusals of a selection, in the order of their identities; an empty list if there are none.
+
+    A page has at most `size` refusals, and fewer if they have more than `PAGE_BYTES`.
+    """
     query = sa.select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*_IDENTITY).limit(size)
     if after is not None:
         query = query.where(sa.tuple_(*_IDENTITY) > sa.tuple_(*map(sa.literal, after)))
-    return [_read(row) for row in connection.execute(query)]
+    rows = query.subquery()
+    sizes = (sa.func.coalesce(sa.func.pg_catalog.octet_length(each), 0) for each in (rows.c.key, rows.c.value))
+    before = sa.func.pg_catalog.sum(sum(sizes)).over(
+        order_by=[rows.c[each.name] for each in _IDENTITY],
+        rows=(None, -1),
+    )
+    page = sa.select(rows, before.label("bytes_before")).subquery()
+    fitting = (
+        sa.select(page)
+        .where(sa.func.coalesce(page.c.bytes_before, 0) < PAGE_BYTES)
+        .order_by(*(page.c[each.name] for each in _IDENTITY))
+    )
+    return [_read(row) for row in connection.execute(fitting)]
 
 
 def lock_unchanged(connection: sa.Connection, dead_letters: Sequence[DeadLetter]) -> set[RecordIdentity]:

@@ -74,18 +74,14 @@ class TableStore:
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
         """Return the newest selected dead letters."""
         # Which records belong to a trade is known only after they were decoded, so then all are read.
-        is_counted = selection.trade_id is None
+        if selection.trade_id is not None:
+            return SearchResult(*_keep_newest(self.each(selection), limit))
 
         def read() -> tuple[list[DeadLetter], int]:
             with self._open() as connection:
-                found = refusals.list_newest(connection, selection, limit if is_counted else None)
-                return found, refusals.count(connection, selection) if is_counted else 0
+                return refusals.list_newest(connection, selection, limit), refusals.count(connection, selection)
 
-        found, total = RetryUntil(self._deadline)(read)
-        if is_counted:
-            return SearchResult(found, total)
-        found = list(filter(trade_matcher(selection, self._decoder), found))
-        return SearchResult(found if limit is None else found[-limit:], len(found))
+        return SearchResult(*RetryUntil(self._deadline)(read))
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
         """Yield all selected dead letters, in any order."""
@@ -113,14 +109,7 @@ class TopicStore:
 
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
         """Return the newest selected dead letters."""
-        newest: list[tuple[datetime, RecordIdentity, int, DeadLetter]] = []
-        total = 0
-        for total, each in enumerate(self.each(selection), 1):
-            # At most `limit` of them are in memory, however long the topic is.
-            heapq.heappush(newest, (each.refused_at or _EPOCH, each.identity, total, each))
-            if limit is not None and len(newest) > limit:
-                heapq.heappop(newest)
-        return SearchResult([each for *_, each in sorted(newest)], total, self._hidden)
+        return SearchResult(*_keep_newest(self.each(selection), limit), self._hidden)
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
         """Yield all selected dead letters, in any order."""
@@ -140,6 +129,18 @@ class TopicStore:
                 f"a transaction is open in {self._topic}[{partition}]: records from offset {offset} on are not shown"
                 for partition, offset in reader.blocked_offsets.items()
             ]
+
+
+def _keep_newest(dead_letters: Iterable[DeadLetter], limit: int | None) -> tuple[list[DeadLetter], int]:
+    """Return the newest dead letters, the newest last, and the number of all."""
+    newest: list[tuple[datetime, RecordIdentity, int, DeadLetter]] = []
+    total = 0
+    for total, each in enumerate(dead_letters, 1):
+        # At most `limit` of them are in memory, however many there are.
+        heapq.heappush(newest, (each.refused_at or _EPOCH, each.identity, total, each))
+        if limit is not None and len(newest) > limit:
+            heapq.heappop(newest)
+    return [each for *_, each in sorted(newest)], total
 
 
 app = command_line("List, inspect, replay and export dead letters (refused records).")
