@@ -16,7 +16,7 @@ from tests.cli.commands import ask, run_command
 from tests.markdown import Document
 from tests.postgres import batches
 from tradepipe import SchemaRegistry, Sink
-from tradepipe.cli.stage_runner import load_rules
+from tradepipe.cli.user_rules import load_rules
 from tradepipe.postgres import migrate
 from tradepipe.postgres.refusals import COPY_ROWS
 from tradepipe.postgres.replay import RefusalReplayer

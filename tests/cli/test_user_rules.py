@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from tradepipe import Violation
-from tradepipe.cli.stage_runner import load_rules
+from tradepipe.cli.user_rules import load_rules
 
 
 @pytest.fixture

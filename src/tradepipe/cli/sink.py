@@ -27,6 +27,7 @@ from tradepipe.cli.options import (
 from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.cli.sink_offsets import GROUP, GroupName, SinkTopic
 from tradepipe.cli.sink_offsets import app as offsets
+from tradepipe.cli.user_rules import RulesOption, load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.sink_writer import CONNECTIONS
@@ -94,7 +95,7 @@ def sink(
     connections: Connections = CONNECTIONS,
     max_refused: stage_runner.MaxRefused = str(MAX_SHARE),
     unknown_fields: stage_runner.UnknownFieldsOption = "stop",
-    rules: stage_runner.RulesOption = None,
+    rules: RulesOption = None,
     record_key: stage_runner.RecordKeyOption = "refuse",
     stale: stage_runner.StaleOption = "accept",
     metrics_port: stage_runner.MetricsPort = None,
@@ -125,7 +126,7 @@ def sink(
             connections=connections,
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
-            rules=stage_runner.load_rules(rules),
+            rules=load_rules(rules),
             record_key=record_key,
             stale=stale,
             on_stored=printer if verbose else None,

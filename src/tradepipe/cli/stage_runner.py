@@ -1,19 +1,11 @@
-"""Common parts of `sink` and `validate`: options, user-defined rules, metrics endpoint, progress, GC, summary."""
+"""Common parts of `sink` and `validate`: options, metrics endpoint, progress, garbage collection, summary."""
 
 import gc
-import os
-import sys
-import sysconfig
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from importlib import import_module
 from importlib.metadata import version
-from operator import attrgetter
-from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
-
-import typer
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 from tradepipe import metrics
 from tradepipe.cli.health_server import HealthServer, pending_service
@@ -22,10 +14,10 @@ from tradepipe.cli.options import IS_NAME, option
 from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.terminal import OutputFormat, Progress, StatusLine
 from tradepipe.codec.admission import UnknownFields
-from tradepipe.errors import ConfigurationError, TradepipeError
+from tradepipe.errors import TradepipeError
 from tradepipe.evolution.history import current
 from tradepipe.pipeline.stage import Stage
-from tradepipe.pipeline.validation import RecordKey, Rule, check_rule
+from tradepipe.pipeline.validation import RecordKey
 from tradepipe.postgres.packaged_revisions import required_revision
 from tradepipe.trade.record import Stale
 
@@ -43,14 +35,6 @@ UnknownFieldsOption = Annotated[
     option(
         "--unknown-fields stop|drop",
         "When records have fields that this build does not know: stop, or drop these fields for good.",
-    ),
-]
-RulesOption = Annotated[
-    list[str] | None,
-    option(
-        "--rules MODULE:FUNCTION",
-        "Additional validation rule, a function from Trade to violations. Repeatable "
-        "(space-separated in the variable).",
     ),
 ]
 RecordKeyOption = Annotated[
@@ -198,62 +182,3 @@ def format_progress(done: StageSummary, waiting_for: str | None, lag: int | None
     if lag is not None:
         items.append(f"lag {show(lag)}")
     return (f"waiting for {waiting_for}: " if waiting_for else "") + ", ".join(items)
-
-
-def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
-    """
-    Import the functions named by `--rules MODULE:FUNCTION`, in order.
-
-    Modules in the current directory can be imported, as with `python -m`.
-
-    Raises:
-        BadParameter: a name does not refer to a function.
-    """
-    # As `python -m` does. An installed command has its own directory there instead.
-    if texts and not sys.flags.safe_path and not {"", _here()} & set(sys.path):
-        sys.path.insert(0, _here())
-    return tuple(_load_rule(text) for text in texts or ())
-
-
-def _load_rule(text: str) -> Rule:
-    name, colon, function = text.partition(":")
-    if not name or not colon or not function:
-        raise _rules_error(f"must be MODULE:FUNCTION, not {text!r}")
-    try:
-        module = import_module(name)
-    except (Exception, SystemExit) as error:  # importing a module runs arbitrary code
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        # Otherwise the module was found, but imports another one that was not.
-        if missing and f"{name}.".startswith(f"{missing}."):
-            folders = ", ".join(each or _here() for each in sys.path)
-            raise _rules_error(f"module {name} not found in {folders}") from None
-        raise _rules_error(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
-    file = getattr(module, "__file__", None)
-    place = f"module {name}, {file or 'built in'},"
-    try:
-        found: Any = attrgetter(function)(module)
-    except AttributeError:
-        raise _rules_error(f"{place} has no function {function}") from None
-    if not callable(found):
-        raise _rules_error(f"{function} of {place} is not a function but {type(found).__name__}")
-    # A function of the standard library may do anything when it is called with a trade.
-    in_library = file and Path(file).is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in file
-    if in_library or (file is None and module.__name__ in sys.stdlib_module_names):
-        raise _rules_error(f"{place} is part of Python, and {function} is not a rule of trades")
-    rule: Rule = found
-    try:
-        check_rule(rule)
-    except ConfigurationError as error:
-        raise _rules_error(str(error)) from error
-    return rule
-
-
-def _here() -> str:
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise _rules_error(f"the current directory cannot be used: {error.strerror}") from None
-
-
-def _rules_error(message: str) -> typer.BadParameter:
-    return typer.BadParameter(message, param_hint="'--rules'")

@@ -1,5 +1,6 @@
 """Command `tradepipe topics`: create and check topics."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -116,14 +117,11 @@ def create(
     if like is not None:
         count = len(retry(lambda: admin.describe(like)).partitions)
         config = settings_like(retry(lambda: admin.config(like))) | config
-    existing: Described | None = None
-    with suppress(TopicUnusable):
-        existing = retry(lambda: admin.describe(topic))
-    # `create` returns False if another process was faster; its topic may have other partitions, so it is described.
-    refused: list[str] = []
     preferred = {key: value for key, value in PREFERRED.items() if key not in config}
-    if existing is None and retry(
-        lambda: admin.create(
+    refused: list[str] = []
+
+    def create_topic() -> bool:
+        return admin.create(
             topic,
             partitions=partitions or count,
             replication=replication or BROKER_DEFAULT,
@@ -131,21 +129,31 @@ def create(
             preferred=preferred,
             on_refused=refused.append,
         )
-    ):
-        existing, created = retry(lambda: _describe_new(admin, topic)), True
-    else:
-        existing, created = existing or retry(lambda: admin.describe(topic)), False
-    number = len(existing.partitions)
-    outcome = f"created topic {topic}" if created else f"topic {topic} already exists"
+
+    described, is_new = _find_or_create(admin, topic, create_topic, retry)
+    number = len(described.partitions)
+    outcome = f"created topic {topic}" if is_new else f"topic {topic} already exists"
     text = f"{outcome} with {format_count(number, 'partition')}"
-    print_result(text, {"topic": topic, "partitions": number, "created": created}, output)
+    print_result(text, {"topic": topic, "partitions": number, "created": is_new}, output)
     if refused:
         wanted = ", ".join(f"{key}={value}" for key, value in preferred.items())
         print_status(f"Warning: the broker refused {wanted} ({refused[-1]}): {COMPRESSION_RISK}")
     retry(lambda: admin.check_not_compacted(topic))
-    for each in check_settings(existing, retry(lambda: admin.config(topic))):
+    for each in check_settings(described, retry(lambda: admin.config(topic))):
         if each.severity is Severity.FINDING:
             print_status(f"Note: {each.setting} is {each.value}: {each.reason}")
+
+
+def _find_or_create(
+    admin: TopicAdmin, topic: str, create_topic: Callable[[], bool], retry: RetryUntil
+) -> tuple[Described, bool]:
+    """Return the description of a topic, and whether this call has created it."""
+    with suppress(TopicUnusable):
+        return retry(lambda: admin.describe(topic)), False
+    if retry(create_topic):
+        return retry(lambda: _describe_new(admin, topic)), True
+    # Another process was faster; its topic may have other partitions.
+    return retry(lambda: admin.describe(topic)), False
 
 
 def _requested_config(

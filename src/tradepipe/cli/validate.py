@@ -18,6 +18,7 @@ from tradepipe.cli.options import (
     parse_start,
 )
 from tradepipe.cli.settings import Kafka, Logs, Registry
+from tradepipe.cli.user_rules import RulesOption, load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.stats import ValidatorCounts
 from tradepipe.pipeline.validator import DeliveryGuarantee, Validator
@@ -87,7 +88,7 @@ def validate(
     batch_records: BatchRecords = BATCH_RECORDS,
     max_refused: stage_runner.MaxRefused = str(MAX_SHARE),
     unknown_fields: stage_runner.UnknownFieldsOption = "stop",
-    rules: stage_runner.RulesOption = None,
+    rules: RulesOption = None,
     record_key: stage_runner.RecordKeyOption = "refuse",
     metrics_port: stage_runner.MetricsPort = None,
     metrics_host: stage_runner.MetricsHost = "127.0.0.1",
@@ -109,7 +110,7 @@ def validate(
             dead_letters=dead_letters,
             group=group,
             subject=subject,
-            rules=stage_runner.load_rules(rules),
+            rules=load_rules(rules),
             record_key=record_key,
             delivery=delivery,
             start=None if start is None else parse_start(start),

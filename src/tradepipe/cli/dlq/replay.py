@@ -17,8 +17,9 @@ from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import Format, MissingOptions, option
 from tradepipe.cli.settings import Registry
 from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
-from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption, load_rules
+from tradepipe.cli.stage_runner import RecordKeyOption, StaleOption, UnknownFieldsOption
 from tradepipe.cli.terminal import OutputFormat, echo, print_result, wrap
+from tradepipe.cli.user_rules import RulesOption, load_rules
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TopicUnusable, TradepipeError
 from tradepipe.kafka.admin import Topic, TopicAdmin
