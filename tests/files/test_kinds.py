@@ -149,7 +149,7 @@ def test_what_is_wrong_with_a_row_of_a_workbook_is_reported_with_its_number(read
     assert [
         "FILE:2: version: 'one' is not a whole number from 1 to 2147483647 in plain digits (VERSION)",
         "FILE:3: version: the number 1.5 is not a whole number (VERSION)",
-        "FILE:4: the row has a value behind the last of 6 headers (UNDECODABLE)",
+        "FILE:4: the row has a value after the last of 6 headers (UNDECODABLE)",
         "FILE:5: trade_id: the cell is empty (TRADE_ID)",
         "FILE:6: maturity_date: the cell is empty (MATURITY_DATE); created_at: the cell is empty (CREATED_AT)",
     ] == problems(read(content, "t.xlsx", timezone="UTC"))

@@ -46,7 +46,7 @@ SinkTopic = Annotated[
     str,
     option(
         "--topic NAME",
-        "Topic of trades; behind a validator, its topic of valid trades.",
+        "Topic of trades; with a validator, its topic of valid trades.",
         heading=KAFKA,
         variable="TRADEPIPE_SINK_TOPIC",
         callback=IS_TOPIC,

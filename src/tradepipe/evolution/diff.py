@@ -45,7 +45,7 @@ class Change(NamedTuple):
     Attributes:
         effects: empty if another change at the same location has them.
 
-        findings: findings behind the effects that have a severity.
+        findings: findings that explain the effects that have a severity.
 
         pointer: JSON pointer of the location in the newer schema; of something
             removed, the location of its former parent.

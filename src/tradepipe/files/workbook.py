@@ -85,7 +85,7 @@ class WorkbookFile(Reader):
         width = len(self.headers)
         for cells in self._cells:
             if any(cell is not None for cell in cells[width:]):
-                detail = f"the row has a value behind the last of {format_count(width, 'header')}"
+                detail = f"the row has a value after the last of {format_count(width, 'header')}"
                 yield InputRecord(self._number, "", None, undecodable(detail), cells)
             else:
                 row = [*cells[:width], *[None] * (width - len(cells))]

@@ -46,7 +46,7 @@ class Assignment:
 
 def advance(assignments: Mapping[int, Assignment], partitions: list[int], offsets: list[int]) -> int | None:
     """
-    Move the positions behind delivered records, given by their partitions and offsets.
+    Move the positions past delivered records, given by their partitions and offsets.
 
     Returns:
         How many offsets were skipped because they have no record; None, with no position moved, if a record is
@@ -61,7 +61,7 @@ def advance(assignments: Mapping[int, Assignment], partitions: list[int], offset
         position = ends.get(partition, assignment.next_offset)
         if offsets[start] < position:
             return None
-        # The offsets of a run ascend, but a misnumbered one is far behind all others.
+        # The offsets of a run ascend, but a misnumbered one is far above all others.
         if is_misnumbered(highest, position) and is_misnumbered(max(offsets[start:end]), position):
             return None
         ends[partition] = offsets[end - 1] + 1

@@ -30,7 +30,7 @@ CALM_RECORDS: Final = 100
 """Records in a row that end a search: those before the next malformed one arrive as usual."""
 
 SEARCH_SECONDS: Final = 20.0
-"""Seconds of one search; another one continues it behind what it has found."""
+"""Seconds of one search; another one continues after what it has found."""
 
 PAUSE_SECONDS: Final = 30.0
 """Seconds between two searches at one offset."""
@@ -205,7 +205,7 @@ class MalformedRecords:
         self._start(partition, position)
 
     def take(self, position_of: Callable[[int], int | None]) -> list[UnreadableBatch]:
-        """Return the malformed records that the consumer has reached; it must continue behind them."""
+        """Return the malformed records that the consumer has reached; it must continue after them."""
         for partition, (search, _) in list(self._searches.items()):
             if search.done():
                 del self._searches[partition]

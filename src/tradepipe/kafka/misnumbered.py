@@ -11,13 +11,13 @@ from tradepipe.trade.record import Record, UnreadableBatch
 
 
 def is_reset(error: KafkaError | None) -> bool:
-    """Return whether an error reports a position that is not in the log, behind which librdkafka fetches nothing."""
+    """Return whether an error reports a position that is not in the log, where librdkafka fetches nothing."""
     return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
 
 
 def is_behind_misnumbered(message: Message, position: int) -> bool:
     """
-    Return whether a message reports that librdkafka continued behind the wrong offset of a misnumbered record.
+    Return whether a message reports that librdkafka continued after the wrong offset of a misnumbered record.
 
     The report names that offset. It can arrive when the record itself was dropped, because a seek came between.
     """
@@ -33,9 +33,9 @@ class Accepted(NamedTuple):
 
 class MisnumberedRecords:
     """
-    Puts misnumbered records where they belong, and continues behind them.
+    Puts misnumbered records where they belong, and continues after them.
 
-    If one is the last record of a response, librdkafka continues behind its wrong offset, which
+    If one is the last record of a response, librdkafka continues after its wrong offset, which
     is not in the log, and ends the fetching of the partition.
 
     Args:
@@ -46,11 +46,11 @@ class MisnumberedRecords:
         self._topic = topic
         self._incremental = incremental
         self.ended: set[int] = set()
-        """The partitions whose fetching has ended behind a misnumbered record; emptied by `restart`."""
+        """The partitions whose fetching has ended after a misnumbered record; emptied by `restart`."""
 
     def accept(self, assignments: Mapping[int, Assignment], records: Iterable[Record]) -> Accepted:
         """
-        Move the positions behind records.
+        Move the positions past records.
 
         Returns:
             The records that are to be delivered; a misnumbered one as unreadable, at its true offset.

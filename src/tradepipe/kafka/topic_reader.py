@@ -164,7 +164,7 @@ class TopicReader(AssignedConsumer):
         return is_misnumbered(offset, position) and correct_offset(offset, position) is None
 
     def _read(self, message: Message) -> Iterator[Record]:
-        """Yield the record of a message, if it is one to be read, and move the position behind it."""
+        """Yield the record of a message, if it is one to be read, and move the position past it."""
         partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
         if error is None and is_misnumbered(offset, self._positions[partition]):
             if (found := correct_offset(offset, self._positions[partition])) is not None:

@@ -91,7 +91,7 @@ class SinkWriter:
     Threads that run tasks, each over its own database connection.
 
     Batches of different partitions may be stored at the same time. Any other task waits for
-    the tasks before it, and those behind it wait for its end.
+    the tasks queued before it, and those queued after it wait for its end.
 
     The reading thread queues tasks and reads `events`; it never waits for
     PostgreSQL. Events come in the order in which they happened.

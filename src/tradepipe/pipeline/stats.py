@@ -65,7 +65,7 @@ class StageStats:
         return all(time.monotonic() - since < UNHEALTHY_AFTER for since in list(self._outages.values()))
 
     def set_withheld(self, seconds: Mapping[int, float], positions: Mapping[int, int]) -> None:
-        """Report the partitions in which an open transaction withholds all records behind their positions."""
+        """Report the partitions in which an open transaction withholds all records from their positions on."""
         self.meter.replace(metrics.WITHHELD, {(self._topic, str(number)): age for number, age in seconds.items()})
         for number in seconds.keys() - self._withheld:
             logger.warning(
@@ -87,7 +87,7 @@ class StageStats:
         for number, offset in positions.items() - self._unread.items():
             logger.error(
                 "%s[%d] stands still at offset %d: the brokers have records there, and Kafka's client delivers none "
-                "and reports no error, as for a malformed record; if a restart does not help, move the group behind it",
+                "and reports no error, as for a malformed record; if a restart does not help, move the group past it",
                 self._topic,
                 number,
                 offset,

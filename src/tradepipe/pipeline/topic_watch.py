@@ -136,8 +136,8 @@ class StandstillWatch:
     """
     Detect partitions whose position stands still below the high watermark, and find out why.
 
-    Kafka delivers nothing behind the first record of an open transaction to consumers
-    of committed records. So the position stays below the high watermark, and the last
+    Kafka delivers nothing from the first record of an open transaction on to
+    consumers of committed records. So the position stays below the high watermark, and the last
     stable offset does not pass it. If it does, the records could be read. No query blocks.
 
     Args:

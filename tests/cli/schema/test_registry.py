@@ -231,7 +231,7 @@ def test_a_registry_that_agrees_ends_with_0(env, folder, subject):
 
     done = schema("drift", "--history", folder, env=env)
 
-    assert (0, f"{subject} and 2 versions: no errors, no warnings") == (done.code, " ".join(done.out.split()))
+    assert (0, f"{subject} compared with 2 versions: no errors, no warnings") == (done.code, " ".join(done.out.split()))
 
 
 def test_drift_is_explained_and_ends_with_1(env, folder, client, subject):

@@ -110,7 +110,7 @@ def drift(
             with suppress(SchemaNotRegistered):  # a missing subject is a finding, once the registry has started
                 retry(SubjectCheck(client, name))
             compared += retry(partial(compare, client, name, past.versions, level=at))
-    compared_text = f"{', '.join(names)} and {format_count(len(past.versions), 'version')}"
+    compared_text = f"{', '.join(names)} compared with {format_count(len(past.versions), 'version')}"
     report = Report("drift", compared_text, tuple(CheckCase(each.subject, each.findings) for each in compared))
     print_and_exit(report, format_)
 
