@@ -15,6 +15,7 @@ LIMITS = {"receive_message_max_bytes": 2_000_000, "fetch_max_bytes": 1_000_000}
 """Small, so that a small bomb exceeds them."""
 
 TOO_LARGE = b"\0" * 3_000_000
+AT = 1_750_000_000_000
 
 
 @pytest.fixture
@@ -64,6 +65,25 @@ def test_unreadable_batches_in_a_row_are_delivered_one_by_one_up_to_the_end_of_t
     member.until(lambda: member.position(0) == 6)
 
     assert [(0, 0), (1, 3), (4, 4), (5, 5)] == offsets(member)
+
+
+def test_records_beside_an_unreadable_batch_keep_their_timestamps_and_headers(join, kafka, topic, send_batch):
+    """A dead letter or a record of the clean topic would lack them for ever."""
+    sent = [(AT + number, (("number", b"%d" % number),)) for number in range(4)]
+    writer = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
+    for number, (timestamp, headers) in enumerate(sent):
+        writer.produce(topic, b"v", partition=0, timestamp=timestamp, headers=list(headers))
+        assert 0 == writer.flush(120)
+        if number == 1:
+            send_batch(TOO_LARGE)
+    member = join(with_headers=True, **LIMITS)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    member.until(lambda: len(member.records) == 5)
+
+    kept = [(each.timestamp, each.headers) for each in member.records if not isinstance(each, UnreadableBatch)]
+    assert sent == kept
 
 
 def test_an_unreadable_batch_of_a_revoked_partition_is_dropped(join, send_batch, monkeypatch):
