@@ -1,5 +1,7 @@
 """One member of a group: what it delivers, from where, and what it never does by itself."""
 
+import threading
+
 import pytest
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, Producer, TopicPartition
@@ -9,7 +11,7 @@ from tests.eventually import eventually
 from tests.kafka.group_member import Member, shared
 from tradepipe.embedded.broker import Broker
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka import consumer, messages
+from tradepipe.kafka import consumer, consumer_errors, messages
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.trade.record import HEADER_BYTES, Record
@@ -294,6 +296,24 @@ def test_a_partition_whose_offset_is_after_the_log_is_assigned_again(join, produ
     member.until(lambda: member.values == [b"0"])
 
 
+def test_a_member_joins_again_at_once_but_not_again_and_again(join, produce, monkeypatch):
+    """While a partition's offset is not in the log, each rejoining would revoke all partitions of the group."""
+    monkeypatch.setattr(consumer_errors, "REJOIN_SECONDS", 3_600.0)
+    produce(b"0")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    first = member.consumer.assignments[0]
+    member.start(0, 99)
+    member.until(lambda: member.consumer.assignments.get(0, first) is not first)
+    second = member.consumer.assignments[0]
+
+    member.start(0, 99)
+    member.until(lambda: member.consumer.errors.rejoin_at is not None)
+    member.quiet(3)
+
+    assert second is member.consumer.assignments[0]
+
+
 @pytest.mark.real
 def test_a_partition_whose_offset_is_before_the_log_is_assigned_again(join, produce, kafka, topic):
     """Retention has deleted records that were not read yet."""
@@ -550,6 +570,24 @@ def test_the_broker_is_asked_again_for_what_it_could_not_do(faulty_broker):
     assert [b"a value"] == member.values
 
 
+@pytest.mark.embedded
+def test_a_search_for_malformed_records_ends_with_its_member(services, join):
+    """It is another client in a thread of its own."""
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    services.broker.down()
+    try:
+        member.consumer.examine({0: 0})
+        assert "tradepipe-malformed" in {thread.name for thread in threading.enumerate()}
+
+        member.consumer.close()
+
+        eventually(lambda: "tradepipe-malformed" not in {thread.name for thread in threading.enumerate()}, within=10)
+    finally:
+        services.broker.up()
+
+
 def test_a_member_may_be_closed_twice_and_before_it_was_opened(kafka, topic):
     consumer = Consumer(kafka, topic=topic, group="g")
     consumer.close()
@@ -568,15 +606,16 @@ def test_a_configuration_that_librdkafka_rejects_is_reported(kafka, topic):
 
 
 def test_the_first_timestamp_of_a_poll_is_that_of_its_first_record(join, produce):
-    """The ends of other partitions may be delivered before it."""
+    """The ends of other partitions may be delivered before it, and slices of messages behind it."""
     produce(b"1", partition=3, timestamp=1_000)
+    produce(*[b"2"] * 2 * messages.SLICE_RECORDS, partition=3, timestamp=2_000)
     member = join()
     member.assigned(0, 1, 2, 3)
     for partition, assignment in member.consumer.assignments.items():
         member.until(lambda assignment=assignment: member.consumer.start_delivery(assignment, 0))
-        # The next poll delivers this end, or what else there is.
+        # The next poll delivers this end, or all else there is.
         eventually(lambda partition=partition: member.consumer.high_watermark(partition) is not None)
 
     member.until(lambda: member.records)
 
-    assert 1.0 == member.consumer.first_timestamp
+    assert (b"1", 1.0) == (member.values[0], member.consumer.first_timestamp)

@@ -1,6 +1,7 @@
 """The sink's reader and its buffer, when partitions are revoked, assigned again, or claimed by another sink."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import KafkaError, Producer
@@ -98,6 +99,16 @@ class ReaderOfGroup:
 
         eventually(has_other_assignments)
 
+    @contextmanager
+    def shared(self) -> Iterator[int]:
+        """Let another member take over one of the two partitions, whose number this returns."""
+        other = self.create_member()
+        other.open()
+        eventually(lambda: (other.poll(1, 0.05), self.reader.read_some(1, 0.05), other.assignments)[2])
+        (revoked,) = other.assignments
+        yield revoked
+        other.close()
+
     def close(self) -> None:
         """Leave the group."""
         self.consumer.close()
@@ -164,6 +175,14 @@ def test_a_claim_granted_after_its_assignment_has_ended_is_discarded(reader_of_g
     assert {claim.assignment for claim in late}.isdisjoint(claim.assignment for claim in again)
 
 
+def test_a_claim_granted_after_its_partition_has_moved_to_another_sink_is_discarded(reader_of_group):
+    late = reader_of_group.wait_for_claims()
+    with reader_of_group.shared() as moved:
+        reader_of_group.grant(late)
+
+        assert {1 - moved} == reader_of_group.reader.done_offsets.keys()
+
+
 def test_records_read_before_their_partitions_were_revoked_are_dropped(reader_of_group):
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader_of_group.read_until(buffered=5)
@@ -178,13 +197,9 @@ def test_records_read_before_their_partitions_were_revoked_are_dropped(reader_of
 def test_only_buffered_records_of_revoked_partitions_are_dropped(reader_of_group):
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader_of_group.read_until(buffered=5)
-    other = reader_of_group.create_member()
-    other.open()
 
-    eventually(lambda: (other.poll(1, 0.05), reader_of_group.reader.read_some(1, 0.05), other.assignments)[2])
-    (revoked,) = other.assignments
-    batch = reader_of_group.take_batch()
-    other.close()
+    with reader_of_group.shared() as revoked:
+        batch = reader_of_group.take_batch()
 
     kept, count = (1, 2) if revoked == 0 else (0, 3)
     assert [kept] * count == partitions_of(batch)
@@ -376,6 +391,18 @@ def test_a_reader_asks_for_no_more_records_than_a_batch_takes(reader_of_group):
     reader_of_group.read_until(buffered=5)
 
     assert (100, 95) == (before, reader_of_group.reader.free)
+
+
+@pytest.mark.parametrize(("excess", "free"), [(0, 0), (2, 195)], ids=["full", "nearly full"])
+def test_a_reader_asks_for_no_more_bytes_than_a_batch_takes(broker, publish, monkeypatch, excess, free):
+    """Several connections share them."""
+    monkeypatch.setattr(sink_reader, "MAX_BATCH_BYTES", 2 * 5 * len(NONSENSE) + excess)
+    publish(0, 5)
+    for reader_of_group in join(broker, "earliest", connections=2):
+        reader_of_group.grant(reader_of_group.wait_for_claims())
+        reader_of_group.read_until(buffered=5)
+
+        assert (free, free > 0) == (reader_of_group.reader.free, reader_of_group.reader.read(0.0))
 
 
 def dropped(partition: int, epoch: int) -> RangeDropped:

@@ -6,6 +6,7 @@ from tests.postgres.batches import record, trade
 from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Encoder
 from tradepipe.errors import ConfigurationError, SchemaIdNotYetKnown
+from tradepipe.kafka.dead_letters import REPLAYS, size
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit
 from tradepipe.pipeline.validation import RecordValidator
@@ -101,6 +102,61 @@ def test_a_rule_that_fails_ahead_is_reported_by_validate(make_buffer):
     assert [0, 1, 2] == [refusal.record.offset for refusal in failing.take_batch({}, None).refusals]
 
 
+RULES = pytest.mark.parametrize("rules", [(), (lambda _: (),)], ids=["without a rule", "with a rule"])
+
+
+@RULES
+def test_records_pass_without_the_header_that_counts_their_replays(make_buffer, rules):
+    """Consumers of the clean topic get the original headers."""
+    buffer = make_buffer(*rules)
+    headers = (("a", b"1"), (REPLAYS, b"2"), ("a", b"3"))
+    buffer.pending.extend([records(1)[0]._replace(headers=headers), *records(1, first=1)])
+    buffer.validate()
+
+    assert [(("a", b"1"), ("a", b"3")), ()] == [each.headers for each in buffer.take_batch({}, None).passed]
+
+
+@RULES
+def test_a_revoked_partition_leaves_no_bytes_and_no_time_behind(make_buffer, rules):
+    buffer = make_buffer(*rules)
+    kinds = [({}, "plain"), ({"headers": (("name", b"a"),)}, "with a header"), ({"value": None}, "refused")]
+    every = [each._replace(**given) for each, (given, _) in zip(records(3), kinds, strict=True)]
+    buffer.pending.extend(every)
+    buffer.validate()
+    before, began = buffer.bytes, buffer.started_at
+    buffer.pending.extend(each._replace(partition=1) for each in every)
+    buffer.validate()
+
+    buffer.drop(1)
+    assert (before, began) == (buffer.bytes, buffer.started_at)
+
+    buffer.drop(0)
+    assert (0, None) == (buffer.bytes, buffer.started_at)
+
+
+LONG = b"a" * 10_000
+
+
+@RULES
+@pytest.mark.parametrize("part", ["key", "headers"])
+def test_a_record_larger_than_the_output_topics_take_is_refused(shelf, rules, part):
+    """Where any key is accepted, its writer chooses its length."""
+    large = {"key": LONG} if part == "key" else {"headers": (("a", LONG),)}
+    fits, exceeds = (each._replace(**large) for each in records(2))
+    with registry(shelf, retries=0) as client:
+        buffer = ValidatorBuffer(RecordValidator(TradeDeserializer(client), rules, "accept"), RefusalLimit(None))
+        buffer.pending.append(fits)
+        buffer.max_record_bytes = size(fits) if fits.headers else fits.payload_bytes
+        buffer.validate()
+        buffer.pending.append(exceeds)
+        buffer.max_record_bytes -= 1
+        buffer.validate()
+
+    batch = buffer.take_batch({}, None)
+    assert [0] == [each.offset for each in batch.passed]
+    assert [(1, ("TOO_LARGE",))] == [(each.record.offset, each.codes) for each in batch.refusals]
+
+
 def test_the_records_of_a_revoked_partition_are_dropped(make_buffer):
     buffer = make_buffer()
     buffer.pending.extend(records(2, partition=1) + records(2))
@@ -113,18 +169,6 @@ def test_the_records_of_a_revoked_partition_are_dropped(make_buffer):
     assert [0, 1, 2, 3] == offsets(buffer)
 
 
-def test_a_batch_is_full_of_large_keys_too(shelf):
-    with registry(shelf, retries=0) as client:
-        validator = RecordValidator(TradeDeserializer(client), record_key="accept")
-        buffer = ValidatorBuffer(validator, RefusalLimit(None))
-        key = bytes(MAX_BATCH_BYTES // 50)
-        buffer.pending.extend(each._replace(key=key) for each in records(50))
-        buffer.validate()
-
-        assert 50 == len(buffer)
-        assert 0 == buffer.free
-
-
 def test_taking_a_batch_leaves_pending_records(make_buffer):
     buffer = make_buffer()
     buffer.pending.extend(records(2))
@@ -135,3 +179,16 @@ def test_taking_a_batch_leaves_pending_records(make_buffer):
     assert (0, 0) == (len(buffer), buffer.bytes)
     buffer.validate()
     assert [2] == offsets(buffer)
+
+
+@RULES
+def test_a_batch_is_full_of_large_keys_too(shelf, rules):
+    with registry(shelf, retries=0) as client:
+        validator = RecordValidator(TradeDeserializer(client), rules, "accept")
+        buffer = ValidatorBuffer(validator, RefusalLimit(None))
+        key = bytes(MAX_BATCH_BYTES // 50)
+        buffer.pending.extend(each._replace(key=key) for each in records(50))
+        buffer.validate()
+
+        assert 50 == len(buffer)
+        assert 0 == buffer.free

@@ -46,7 +46,8 @@ class SinkPartition(PartitionState):
     `stored_offset` is the next offset in the database, `queued_offset` the one up
     to which the writer has all records, `queued_topic_id` the topic's id in the last
     batch. `buffer` holds the records behind the queued offset, whose first was produced
-    at the Unix time `first_timestamp`, if that is known.
+    at the Unix time `first_timestamp`, if that is known. A claim is requested until its
+    ownership ends.
     """
 
     buffer: ValidatedRecords = field(kw_only=True)
@@ -203,11 +204,7 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def pending_claims(self) -> list[Claim]:
         """Return the claims to queue now, one per assignment or lost ownership; error if the topic was recreated."""
-        waiting = [
-            each
-            for each in self._states.values()
-            if not each.ownership and not each.claim_requested and each.backoff.is_due
-        ]
+        waiting = [each for each in self._states.values() if not each.claim_requested and each.backoff.is_due]
         if not waiting or not self._claim_backoff.is_due:
             return []
 

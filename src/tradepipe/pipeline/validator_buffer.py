@@ -193,7 +193,7 @@ class ValidatorBuffer:
             self._add_refusal(Refusal(record._replace(headers=()), (_UNREADABLE_HEADERS,)))
         elif (refusal := self._validator.find_refusal(record)) is not None:
             self._add_refusal(refusal)
-        elif (bytes_of_record := _size(record)) > self.max_record_bytes:
+        elif _size(record) > self.max_record_bytes:
             detail = (
                 f"the record has {size(record):,} bytes uncompressed, headers included, and the output topics "
                 f"take {self.max_record_bytes:,}"
@@ -201,9 +201,10 @@ class ValidatorBuffer:
             self._add_refusal(Refusal(record, (Violation(Code.TOO_LARGE, detail),)))
         else:
             # The replay count is ours, not the sender's: consumers of the clean topic get the original headers.
-            self._passed.append(record._replace(headers=strip_replay_header(record.headers)))
+            record = record._replace(headers=strip_replay_header(record.headers))
+            self._passed.append(record)
             self._passed_last[record.partition] = record.offset
-            self.bytes += bytes_of_record + HEADER_BYTES * len(record.headers)
+            self.bytes += _memory(record)
 
     def _add_valid(self, records: Records) -> None:
         """Add valid records."""
@@ -230,4 +231,4 @@ class ValidatorBuffer:
 
 def _memory(record: Record) -> int:
     """Return about how many bytes a record takes in memory."""
-    return size(record) + HEADER_BYTES * len(record.headers)
+    return _size(record) + HEADER_BYTES * len(record.headers)
