@@ -220,6 +220,7 @@ def test_a_topic_like_another_takes_what_a_validator_writes_into_it(addresses, w
     assert (0, f"created topic {name} with 3 partitions\n") == (done.code, done.out), done.err
     settings = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).config(name)
     assert ("604800000", "1064972") == (settings["retention.ms"], settings["max.message.bytes"])
+    assert str(2**63 - 1) == settings["message.timestamp.after.max.ms"]
     checked = run_command("topics", "check", "--topic", name, "--like", weekly, env=addresses)
     assert "fits the largest record of its source, also as a dead letter" in checked.out
 
@@ -227,10 +228,12 @@ def test_a_topic_like_another_takes_what_a_validator_writes_into_it(addresses, w
 @pytest.mark.real
 def test_a_topic_with_lower_limits_than_its_source_is_reported(addresses, weekly, services):
     name = f"{weekly}.clean"
-    services.kafka.create_topic(name, config={"retention.ms": "3600000", "max.message.bytes": "500000"})
+    limits = {"retention.ms": "3600000", "max.message.bytes": "500000", "message.timestamp.after.max.ms": "1000"}
+    services.kafka.create_topic(name, config=limits)
 
     done = run_command("topics", "check", "--topic", name, "--like", weekly, env=addresses)
 
     assert 1 == done.code, done.err
     assert "set it to at least 1048588: the largest records of its source do not fit" in done.out
     assert "7d as its source" in done.out
+    assert f"set it to {2**63 - 1}: its source takes later times" in done.out

@@ -346,6 +346,16 @@ def test_an_output_topic_with_a_lower_size_limit_is_refused(pipeline, services, 
 
 
 @pytest.mark.real
+def test_a_clean_topic_that_does_not_take_every_time_of_its_source_is_refused(pipeline, services):
+    """A record with another time would stop the validator each time that it is started."""
+    name = f"{pipeline.topic}-now"
+    services.kafka.create_topic(name, config={"message.timestamp.after.max.ms": "1000"})
+
+    with pytest.raises(TopicUnusable, match=f"--entity-name {name} --add-config message.timestamp.after.max.ms="):
+        pipeline.validate(clean=name)
+
+
+@pytest.mark.real
 def test_the_largest_record_of_the_source_fits_into_a_dead_letter(pipeline, some_trades):
     (trade,) = some_trades(1)
     client = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "message.max.bytes": 2_000_000})

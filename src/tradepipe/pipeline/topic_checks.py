@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from tradepipe.kafka.admin import Topic
-from tradepipe.pipeline.validator_outputs import HEADER_ALLOWANCE
+from tradepipe.pipeline.validator_outputs import HEADER_ALLOWANCE, NO_TIME_LIMIT, TIME_LIMIT, takes_times_of
 from tradepipe.plural import format_duration
 
 MIN_RETENTION_MS: Final = 72 * 3_600_000
@@ -79,6 +79,9 @@ def settings_like(source: Mapping[str, str]) -> dict[str, str]:
     found = {name: source[name] for name in ("retention.ms", "min.insync.replicas") if name in source}
     if "max.message.bytes" in source:
         found["max.message.bytes"] = str(int(source["max.message.bytes"]) + HEADER_ALLOWANCE)
+    # The source has checked the time, and the clock of another broker may be behind.
+    if TIME_LIMIT in source:
+        found[TIME_LIMIT] = str(NO_TIME_LIMIT)
     return found
 
 
@@ -102,6 +105,14 @@ def compare_settings(settings: Mapping[str, str], source: Mapping[str, str]) -> 
             advice = f"set it to {format_duration(needed)} as its source: slow consumers may lose records"
             found = Severity.ADVICE, advice
         yield SettingCheck("retention.ms", format_duration(keeps), *found)
+    if TIME_LIMIT in settings and TIME_LIMIT in wanted:
+        found = Severity.FINE, "takes the time of every record that its source takes"
+        if not takes_times_of(settings, source):
+            found = Severity.FINDING, f"set it to {NO_TIME_LIMIT}: its source takes later times"
+        elif int(settings[TIME_LIMIT]) < NO_TIME_LIMIT:
+            advice = f"set it to {NO_TIME_LIMIT}: if its broker's clock is behind, it rejects what its source takes"
+            found = Severity.ADVICE, advice
+        yield SettingCheck(TIME_LIMIT, settings[TIME_LIMIT], *found)
 
 
 def _check_in_sync(value: str, replication: int) -> _Checked:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
@@ -27,6 +28,11 @@ MAX_MESSAGE_SIZE: Final = 1_000_000_000
 
 UNLIMITED: Final = -1
 
+TIME_LIMIT: Final = "message.timestamp.after.max.ms"
+"""Setting: milliseconds by which a record's time may be ahead of the broker's clock."""
+
+NO_TIME_LIMIT: Final = 2**63 - 1
+
 
 class SizeLimits(NamedTuple):
     """
@@ -44,6 +50,13 @@ class SizeLimits(NamedTuple):
         if self.record is None:
             return {}
         return {"message.max.bytes": MAX_MESSAGE_SIZE, "batch.size": min(self.record, MAX_BATCH_SIZE)}
+
+
+def takes_times_of(output: Mapping[str, str], source: Mapping[str, str]) -> bool:
+    """Return whether a topic with these settings takes the time of every record of its source."""
+    if "LogAppendTime" in {each.get("message.timestamp.type") for each in (output, source)}:
+        return True
+    return int(output.get(TIME_LIMIT, NO_TIME_LIMIT)) >= int(source.get(TIME_LIMIT, 0))
 
 
 class OutputTopics:
@@ -73,6 +86,14 @@ class OutputTopics:
                     f"{f', and a dead letter {allowance} more for its headers' if allowance else ''}; raise it: "
                     f"kafka-configs.sh --alter --entity-type topics --entity-name {name} "
                     f"--add-config max.message.bytes={largest + allowance}"
+                )
+            # Dead letters have the time at which they are written.
+            if output is clean and not takes_times_of(clean, source):
+                raise TopicUnusable(
+                    f"topic {name} takes no records whose time is {clean[TIME_LIMIT]} ms ahead of the clock, and "
+                    f"{self._source} does; raise it: "
+                    f"kafka-configs.sh --alter --entity-type topics --entity-name {name} "
+                    f"--add-config {TIME_LIMIT}={NO_TIME_LIMIT}"
                 )
             keeps, source_keeps = _number(output, "retention.ms"), _number(source, "retention.ms")
             if keeps is None or source_keeps is None or keeps == UNLIMITED:
