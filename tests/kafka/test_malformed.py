@@ -62,6 +62,8 @@ def short_search(monkeypatch):
         ("gb", 1, [(1, 1)]),
         ("bgbbg gb b g", 0, [(0, 0), (2, 3), (6, 7)]),
         ("ggggg", 0, []),
+        # By one search: each further one would begin only when the partition has stood still again.
+        pytest.param(" ".join(["b" + "g" * 150] * 2), 0, [(0, 0), (151, 151)], id="far apart"),
     ],
 )
 def test_exactly_the_malformed_records_are_found(send, find, batches, first, ranges, compressed):  # noqa: PLR0917

@@ -26,8 +26,12 @@ ERROR: Final = (
 PROOFS: Final = 2
 """Answers of the broker with bytes at an offset, but without a record, after which it is malformed."""
 
-CALM_RECORDS: Final = 100
-"""Records in a row that end a search: those before the next malformed one arrive as usual."""
+CALM_RECORDS: Final = 10_000
+"""
+Records in a row that end a search: the next malformed one behind them is another standstill, of ten seconds.
+
+With fewer, a writer holds the partition for long by few records.
+"""
 
 SEARCH_SECONDS: Final = 20.0
 """Seconds of one search; another one continues after what it has found."""
