@@ -195,8 +195,8 @@ MAX_SCHEMA_NAME_BYTES: Final = 63
 def check_database_url(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
     """Redact the password of a database URL from now on, and check the ports and database schemas in it."""
     hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE")(context, parameter, value)
-    # Behind the last @, because a colon before it may precede a password. Never quoted, because without an @ it may
-    # be a password too.
+    # What follows the last @, because a colon before it may precede a password. Never quoted, because without an @ it
+    # may be a password too.
     address = re.split("[/?]", (value or "").rpartition("@")[2].rpartition("//")[2])[0]
     _, colon, port = address.rpartition(":")
     if colon and not port.endswith("]") and not (_is_port(port) and int(port) <= MAX_PORT):

@@ -108,7 +108,7 @@ class Broker:
         _check(self._call("topic_delete", name.encode()), f"topic {name!r}")
 
     def delete_records(self, name: str, partition: int, before: int) -> None:
-        """Delete the records of a partition before an offset, as retention would; ValueError if there is no such."""
+        """Delete the records of a partition before an offset, as retention would; ValueError if it is not in the log."""
         error = self._call("partition_delete_records", name.encode(), partition, before)
         _check(error, f"partition {partition} of topic {name!r} before {before}")
 
@@ -144,7 +144,7 @@ class LogStarts:
     """Find the records that a broker has dropped, of all its topics, by the starts of their logs."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        # 2 is "critical": the broker closes the connections when it stops, which is no news.
+        # 2 is "critical": the broker closes the connections when it stops, as expected.
         self._client: Any = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
         self._dropped: dict[str, int] = {}
 

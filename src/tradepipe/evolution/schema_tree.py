@@ -162,7 +162,7 @@ class SchemaField(NamedTuple):
 
 
 def parse_schema_tree(text: str) -> SchemaType:
-    """Parse the text of a valid schema, and return its root type; ValueError if it is none, or nested too deep."""
+    """Parse the text of a valid schema, and return its root type; ValueError if it is invalid, or nested too deeply."""
     try:
         return build_schema_tree(json.loads(text))
     except RecursionError as error:
@@ -170,7 +170,7 @@ def parse_schema_tree(text: str) -> SchemaType:
 
 
 def build_schema_tree(schema: Any) -> SchemaType:
-    """Build the types of a schema, given as JSON values; ValueError if it is none, or nested too deep."""
+    """Build the types of a schema, given as JSON values; ValueError if it is invalid, or nested too deeply."""
     try:
         return _Builder().type(schema, "", "")
     except RecursionError as error:

@@ -129,7 +129,7 @@ FAILURE_CLASSES: Final[dict[int, FailureClass]] = {
     ),
 }
 """
-The classes of all errors that are no outage, with the calls that report them.
+The classes of all errors that are not outages, with the calls that report them.
 
 Outages with surprising names: `_NOENT` ("No leaders found": list_offsets after a restart of the
 brokers), `_AUTHENTICATION` and SASL_AUTHENTICATION_FAILED (credentials are being changed; before the first

@@ -135,8 +135,8 @@ class ReconnectingConnection:
                 if not committing:
                     self.close()
                     raise TransactionTooSlow from error
-                # The server may have committed although its answer did not arrive in time: this is no matter of size,
-                # and the caller must find out what is stored before it stores again.
+                # The server may have committed although its answer did not arrive in time. A smaller batch would not
+                # help, and the caller must find out what is stored before it stores again.
                 raise AnswerTimeout(f"no answer to COMMIT within {session.CLIENT_DEADLINE:g} s") from error
             if committing and classify(error, connected_before=self._connected_before) is FailureClass.DATA:
                 raise CommitRefused from error

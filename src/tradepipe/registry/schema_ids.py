@@ -164,7 +164,7 @@ class SubjectIds:
         if wanted[0] not in self._ids_by_version.values():
             numbers = self._read_version_numbers(wanted[0])
             now = self._clock()
-            # A subject that was deleted for good and registered again has other ids under the same version numbers.
+            # A subject that was permanently deleted and registered again has other ids under the same version numbers.
             if now - self._versions_read_at >= UNKNOWN_TTL_SECONDS or not self._ids_by_version.keys() <= set(numbers):
                 self._ids_by_version.clear()
             if not self._ids_by_version:

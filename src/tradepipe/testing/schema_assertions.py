@@ -68,7 +68,7 @@ def _texts(schema: Schema) -> list[str]:
         return [schema.read_text("utf-8")]
     versions = History.load(schema).versions
     if not versions:
-        raise ValueError(f"{schema} holds no v001.avsc, so it is no history of schemas")
+        raise ValueError(f"{schema} holds no v001.avsc, so it is not a history of schemas")
     return [version.text for version in versions]
 
 

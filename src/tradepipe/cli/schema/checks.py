@@ -62,7 +62,7 @@ def revisions_after(folder: Path, name: str) -> dict[str, str]:
 
 
 def require_revision(folder: Path, name: str) -> None:
-    """Check that a database revision exists, which a released version would name for good; else a usage error."""
+    """Check that a database revision exists, which a released version would name forever; else a usage error."""
     found = revisions_after(folder, "").keys()
     if name not in found:
         raise typer.BadParameter(
