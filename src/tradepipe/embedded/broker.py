@@ -108,7 +108,7 @@ class Broker:
         _check(self._call("topic_delete", name.encode()), f"topic {name!r}")
 
     def delete_records(self, name: str, partition: int, before: int) -> None:
-        """Delete the records of a partition before an offset, as retention would; ValueError if it is not in the log."""
+        """Delete the records of a partition before an offset, as retention would; ValueError if the log lacks it."""
         error = self._call("partition_delete_records", name.encode(), partition, before)
         _check(error, f"partition {partition} of topic {name!r} before {before}")
 
