@@ -546,6 +546,12 @@ def faulty_broker():
         member.consumer.close()
 
 
+def test_an_empty_group_is_an_error_that_names_it(kafka, topic):
+    """librdkafka would abort the process."""
+    with pytest.raises(ConfigurationError, match="group='' is empty"):
+        Consumer(kafka, topic=topic, group="")
+
+
 def test_a_group_without_permission_is_reported():
     with Broker() as broker:
         broker.create_topic("trades")

@@ -339,6 +339,7 @@ def test_claims_wait_while_the_broker_does_not_report_watermarks(reader_of_group
     reader_of_group.grant(claims)
     reader_of_group.reader.drop_ownership(Ownership(TOPIC, 0, 1))
     broker.fail_requests(LIST_OFFSETS, *[KafkaError.REQUEST_TIMED_OUT] * 20)
+    assert reader_of_group.reader.kafka_problem is None
 
     eventually(lambda: reader_of_group.reader.pending_claims() or reader_of_group.reader.kafka_problem)
 

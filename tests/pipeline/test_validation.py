@@ -9,7 +9,7 @@ from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, SchemaIdNotYetKnown
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.registry.registration import register
-from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.record import Code, Refusal, UnreadableBatch, Violation
 from tradepipe.trade.records import Records
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
@@ -69,9 +69,18 @@ def test_a_value_without_a_valid_frame_is_refused(validator, value, code):
 
 def test_a_schema_id_in_a_header_is_named_as_the_reason(validator):
     """Confluent's serializer can put it there, and the value then begins with the body."""
-    (found,) = validator(record(7)._replace(value=b"\x04T1", headers=(("__value_schema_id", b"id"),))).details
+    headers = (("__value_schema_id", b"id"),)
+    (found,) = validator(record(7)._replace(value=b"\x04T1", headers=headers)).details
+    (empty,) = validator(record(7)._replace(value=None, headers=headers)).details
 
     assert found.endswith("its header __value_schema_id has the schema id instead, which is not read")
+    assert "header" not in empty
+
+
+def test_an_unreadable_batch_is_refused_with_its_offsets_and_the_clients_error(validator):
+    (found,) = validator(UnreadableBatch("trades", 0, 7, 9, "it does not unpack")).violations
+
+    assert (Code.UNREADABLE, "offsets 7 to 9 cannot be read, and remain in Kafka: it does not unpack") == found
 
 
 def test_an_undecodable_value_is_refused_with_its_schema_id(validator, encoded):

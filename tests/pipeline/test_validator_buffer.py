@@ -1,5 +1,7 @@
 """The validator's buffer: validation while reading, and ahead while a transaction is in flight."""
 
+import sys
+
 import pytest
 
 from tests.postgres.batches import record, trade
@@ -8,7 +10,7 @@ from tradepipe.codec.codec import Encoder
 from tradepipe.errors import ConfigurationError, SchemaIdNotYetKnown
 from tradepipe.kafka.dead_letters import REPLAYS, size
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
-from tradepipe.pipeline.refusal_limit import RefusalLimit
+from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, RefusalLimit
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.pipeline.validator_buffer import CHUNK_RECORDS, ValidatorBuffer
 from tradepipe.registry.serde import TradeDeserializer, frame
@@ -28,7 +30,9 @@ def shelf():
 def make_buffer(shelf):
     """Make a buffer with additional rules."""
     with registry(shelf, retries=0) as client:
-        yield lambda *rules: ValidatorBuffer(RecordValidator(TradeDeserializer(client), rules), RefusalLimit(None))
+        yield lambda *rules, limit=None, **options: ValidatorBuffer(
+            RecordValidator(TradeDeserializer(client), rules), RefusalLimit(limit), **options
+        )
 
 
 def records(count, schema_id=KNOWN, first=0, partition=0):
@@ -117,6 +121,34 @@ def test_records_pass_without_the_header_that_counts_their_replays(make_buffer, 
 
 
 @RULES
+def test_a_record_that_was_taken_is_not_kept(make_buffer, rules):
+    """A large one would be in memory until the next one is validated."""
+    (known,) = records(1)
+    value = bytes(bytearray(known.value))
+    before = sys.getrefcount(value)
+    buffer = make_buffer(*rules)
+    buffer.pending.append(known._replace(value=value))
+    buffer.validate()
+    batch = buffer.take_batch({}, None)
+    held = sys.getrefcount(value)
+    del batch
+
+    assert (before + 1, before) == (held, sys.getrefcount(value))
+
+
+@RULES
+def test_a_batch_is_full_at_its_number_of_records(make_buffer, rules):
+    buffer = make_buffer(*rules, batch_records=3)
+    free = []
+    for offset in range(4):
+        free.append(buffer.free)
+        buffer.pending.extend(records(1, first=offset))
+        buffer.validate()
+
+    assert [3, 2, 1, 0, 0] == [*free, buffer.free]
+
+
+@RULES
 def test_a_revoked_partition_leaves_no_bytes_and_no_time_behind(make_buffer, rules):
     buffer = make_buffer(*rules)
     kinds = [({}, "plain"), ({"headers": (("name", b"a"),)}, "with a header"), ({"value": None}, "refused")]
@@ -132,6 +164,22 @@ def test_a_revoked_partition_leaves_no_bytes_and_no_time_behind(make_buffer, rul
 
     buffer.drop(0)
     assert (0, None) == (buffer.bytes, buffer.started_at)
+
+
+@RULES
+def test_a_valid_record_ends_a_run_of_refusals(make_buffer, rules):
+    buffer = make_buffer(*rules, limit=0.999)
+    half = MAX_CONSECUTIVE // 2 + 1
+    refused = [each._replace(value=each.value[:-1]) for each in records(2 * half + 1)]
+    buffer.pending.extend([*refused[:half], *records(1, first=half), *refused[half + 1 :]])
+    buffer.validate()
+
+    assert {} == buffer.take_batch({}, None).exceeded
+
+    buffer.pending.extend([each._replace(offset=each.offset + 2 * half + 1) for each in refused])
+    buffer.validate()
+
+    assert {0} == buffer.take_batch({}, None).exceeded.keys()
 
 
 LONG = b"a" * 10_000
