@@ -52,6 +52,29 @@ def test_no_record_beside_a_misnumbered_one_is_lost_or_gets_another_offset(join,
 
 @pytest.mark.real
 @pytest.mark.parametrize("strategy", [{}, COOPERATIVE], ids=["eager", "cooperative"])
+def test_a_paused_partition_stays_paused_beside_a_misnumbered_record(join, produce, send, strategy):
+    """A batch that is full of records takes none of another partition either."""
+    member = join(**strategy)
+    member.assigned(0, 1, 2, 3)
+    for partition in (0, 1):
+        member.start(partition, 0)
+    member.consumer.pause([1])
+    produce(b"later", partition=1)
+    send("gm", "g")
+    member.until(lambda: member.position(0) == 3)
+
+    produce(b"good")
+    member.until(lambda: member.position(0) == 4)
+    member.quiet()
+    before = member.position(1)
+    member.consumer.resume([1])
+    member.until(lambda: member.position(1) == 1)
+
+    assert 0 == before
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("strategy", [{}, COOPERATIVE], ids=["eager", "cooperative"])
 @pytest.mark.parametrize("batches", ["mbg g", "gmbbg g", "mmb", "bmbm gbm mb g"])
 def test_a_malformed_record_behind_a_misnumbered_one_holds_no_partition(join, send, batches, strategy):
     """Kafka's client then delivers the misnumbered one again and again, and ends the fetching each time."""

@@ -3,6 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from tests.eventually import eventually
 from tests.kafka.group_member import shared
 from tradepipe.kafka import unreadable
 from tradepipe.kafka.admin import TopicAdmin
@@ -84,6 +85,28 @@ def test_records_beside_an_unreadable_batch_keep_their_timestamps_and_headers(jo
 
     kept = [(each.timestamp, each.headers) for each in member.records if not isinstance(each, UnreadableBatch)]
     assert sent == kept
+
+
+def test_reports_that_wait_for_a_poll_are_all_about_the_same_batch(join, produce, send_batch):
+    """Each fetch reports it again, also while nobody polls; taken for answers of a search, they would skip records."""
+    produce(b"0")
+    send_batch(TOO_LARGE)
+    member = join(**LIMITS)
+    member.assigned(0, 1, 2, 3)
+    for partition in (1, 0):
+        member.start(partition, 0)
+    for end in range(1, 10):
+        for partition, first in ((0, 2), (1, 0)):
+            produce(b"a value", partition=partition)
+            eventually(lambda place=partition, end=first + end: member.consumer.high_watermark(place) == end)
+
+    member.until(lambda: (11, 9) == (member.position(0), member.position(1)))
+
+    records = {number: [each for each in member.records if each.partition == number] for number in (0, 1)}
+    assert {0: [*range(11)], 1: [*range(9)]} == {number: [each.offset for each in records[number]] for number in (0, 1)}
+    assert [1] == [each.offset for each in member.records if isinstance(each, UnreadableBatch)]
+    # The ends of the partitions were among the reports.
+    assert "end of partition" not in str(member.consumer.errors.last_outage)
 
 
 def test_an_unreadable_batch_of_a_revoked_partition_is_dropped(join, send_batch, monkeypatch):

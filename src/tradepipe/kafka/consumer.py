@@ -346,10 +346,7 @@ class Consumer:
             for place in places:
                 self.assignments.pop(place.partition, None)
                 self._unreadable.drop(place.partition)
-        if self._incremental:
-            client.incremental_unassign(places)
-        else:
-            client.unassign()
+        # confluent_kafka unassigns them when this returns.
         self.rebalances["revoke"] += 1
         logger.info("revoked partitions %s of %s", sorted(place.partition for place in places), self._topic)
 

@@ -74,7 +74,11 @@ class MisnumberedRecords:
         return Accepted(accepted, gaps)
 
     def restart(self, client: confluent_kafka.Consumer, assignments: Mapping[int, Assignment]) -> None:
-        """Assign the partitions whose fetching has ended again, at their positions, without leaving the group."""
+        """
+        Assign the partitions whose fetching has ended again, at their positions, without leaving the group.
+
+        librdkafka keeps the partitions paused that are.
+        """
         states = [each for number, each in assignments.items() if number in self.ended or not self._incremental]
         self.ended.clear()
         offsets = [OFFSET_BEGINNING if each.next_offset is None else each.next_offset for each in states]
@@ -84,5 +88,3 @@ class MisnumberedRecords:
             client.incremental_assign(places)
         else:
             client.assign(places)
-        client.pause([place for place, each in zip(places, states, strict=True) if each.paused])
-        client.resume([place for place, each in zip(places, states, strict=True) if not each.paused])
