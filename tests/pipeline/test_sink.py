@@ -16,6 +16,7 @@ from tradepipe import (
     DatabaseOutdated,
     OffsetOutOfRange,
     SchemaNotRegistered,
+    Sink,
     TooManyRefusals,
     TopicUnusable,
     UnsupportedSchema,
@@ -46,6 +47,34 @@ def test_the_offsets_reach_the_end_of_the_log(pipeline, some_trades):
     pipeline.store()
 
     assert 100 == sum(pipeline.next_offsets().values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start": "begin"}, "start is 'begin': it must be earliest, latest or a datetime"),
+        ({"start": datetime(2025, 1, 1)}, "start is .*: a datetime needs a time zone"),
+        ({"unknown_fields": "ignore"}, "unknown_fields is 'ignore': it must be stop or drop"),
+    ],
+    ids=["start", "naive start", "unknown_fields"],
+)
+def test_an_invalid_argument_is_refused_before_anything_connects(arguments, message):
+    """A misspelt start would be the first record, a misspelt reaction to unknown fields either of the two."""
+    with pytest.raises(ConfigurationError, match=message):
+        Sink(
+            {"bootstrap.servers": "127.0.0.1:1"},
+            registry="http://127.0.0.1:1",
+            database="postgresql://127.0.0.1:1/trades",
+            **arguments,
+        )
+
+
+def test_a_sink_runs_once(pipeline):
+    with pipeline.sink() as sink:
+        sink.run(until_end=True)
+
+        with pytest.raises(RuntimeError, match="this Sink has run or is closed: create another one"):
+            sink.run(until_end=True)
 
 
 def test_a_second_run_of_a_group_reads_nothing_twice(pipeline, some_trades):

@@ -538,5 +538,5 @@ def test_waiting_ends_with_an_event(sink_writer):
 
 
 def test_an_invalid_value_of_stale_is_reported_at_construction(database):
-    with pytest.raises(ConfigurationError, match="stale is 'ignore': it is accept or refuse"):
+    with pytest.raises(ConfigurationError, match="stale is 'ignore': it must be accept or refuse"):
         SinkWriter(database, group="g", owner="o", refusal_limit=RefusalLimit(None), stale="ignore")

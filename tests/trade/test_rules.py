@@ -42,6 +42,15 @@ def test_the_examples_in_the_docstrings_hold():
     assert 0 == doctest.testmod(rules).failed
 
 
+@pytest.mark.parametrize(
+    "other", ["T1", {"trade_id": "T1"}, tuple(range(len(Trade._fields)))], ids=["text", "dict", "tuple"]
+)
+def test_what_is_not_a_trade_is_a_type_error(other):
+    """Its length would otherwise be the error, or its values in the order of a trade's."""
+    with pytest.raises(TypeError, match=f"expected a Trade, not {type(other).__name__}"):
+        violations(other)
+
+
 def test_a_valid_trade_has_no_violations():
     assert () == violations(TRADE)
 

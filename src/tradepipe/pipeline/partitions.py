@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
-from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
+from tradepipe.errors import ConfigurationError, RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
@@ -56,6 +56,16 @@ def default_partition(key: bytes, partitions: int) -> int:
 
 StartPosition = Literal["earliest", "latest"] | datetime
 """The first record, the end of the log, or the first record that is not older than a time."""
+
+
+def check_start(start: StartPosition | None) -> None:
+    """Check a start position; raises `ConfigurationError`."""
+    if isinstance(start, datetime):
+        problem = "a datetime needs a time zone" if start.utcoffset() is None else ""
+    else:
+        problem = "" if start in (None, "earliest", "latest") else "it must be earliest, latest or a datetime"
+    if problem:
+        raise ConfigurationError(f"start is {start!r}: {problem}")
 
 
 def start_offsets(

@@ -12,7 +12,7 @@ from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import ConfigurationError, Unavailable
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.pipeline.partitions import StartPosition
+from tradepipe.pipeline.partitions import StartPosition, check_start
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RefusalLimit
 from tradepipe.pipeline.sink_reader import SinkReader
 from tradepipe.pipeline.sink_writer import (
@@ -140,6 +140,7 @@ class Sink(Stage[SinkCounts]):
     ) -> None:
         if batch_rows < 1:
             raise ConfigurationError(f"batch_rows is {batch_rows}: a batch has at least one record")
+        check_start(start)
         super().__init__(kafka, SinkStats(topic, on_stored), registry=registry, topic=topic, subject=subject)
         self._group = group
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
@@ -192,7 +193,10 @@ class Sink(Stage[SinkCounts]):
             ConfigurationError: an operator is needed; the message says what to do.
 
             TooManyRefusals: every partition exceeds the refusal limit.
+
+            RuntimeError: the sink has run already, or is closed.
         """
+        self._require_open()
         self._writer.start()
         self._run_loop(until_end)
         if self._failure is not None:

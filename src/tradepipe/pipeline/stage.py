@@ -212,8 +212,14 @@ class Stage(ABC, Generic[CountsT_co]):
         if self._owns_registry:
             self._registry.close()
 
+    def _require_open(self) -> None:
+        """Raise a RuntimeError if the stage is closed, as it is after a run."""
+        if self._closed:
+            raise RuntimeError(f"this {type(self).__name__} has run or is closed: create another one")
+
     def _run_loop(self, until_end: bool) -> None:
         """Run until `stop` or the end of the log, and close in any case."""
+        self._require_open()
         try:
             self._open(until_end)
             while not self._stopping and not self._has_reached_end():

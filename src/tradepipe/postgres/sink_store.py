@@ -86,7 +86,7 @@ class SinkStore(ReconnectingConnection):
         on_recovery: Callable[[float], None],
     ) -> None:
         if stale not in get_args(Stale):
-            raise ConfigurationError(f"stale is {stale!r}: it is {' or '.join(get_args(Stale))}")
+            raise ConfigurationError(f"stale is {stale!r}: it must be {' or '.join(get_args(Stale))}")
         engine = create_engine_for(database, application_name=f"{APPLICATION_NAME}/{owner}")
         super().__init__(engine, on_outage=on_outage, on_recovery=on_recovery)
         self._group = group

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from struct import Struct
-from typing import Final
+from typing import Final, get_args
 
 from tradepipe.codec.admission import UnknownFields, check_rules
 from tradepipe.codec.codec import MAX_BODY, Decoder, Encoder
 from tradepipe.codec.fields import trade_codec
 from tradepipe.codec.native import make_encoder, make_executor
-from tradepipe.errors import SchemaNotRegistered, UndecodableRecord
+from tradepipe.errors import ConfigurationError, SchemaNotRegistered, UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.names import check_name
 from tradepipe.registry.client import SchemaRegistry
@@ -156,6 +156,9 @@ class TradeDeserializer:
             "stop", or "drop" their values.
 
         clock: monotonic clock, in seconds.
+
+    Raises:
+        ConfigurationError: an argument is invalid.
     """
 
     def __init__(
@@ -167,6 +170,10 @@ class TradeDeserializer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_name(subject, "subject")
+        if unknown_fields not in get_args(UnknownFields):
+            raise ConfigurationError(
+                f"unknown_fields is {unknown_fields!r}: it must be {' or '.join(get_args(UnknownFields))}"
+            )
         self.subject = subject
         self._registry = registry
         self._unknown_fields = unknown_fields

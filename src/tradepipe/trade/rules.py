@@ -165,7 +165,7 @@ Nearly all trades of a stream pass, in half the time of `find_violations`.
 
 def violations(trade: Trade) -> tuple[Violation, ...]:
     """
-    Return the violations of a trade; an empty tuple if it is valid.
+    Return the violations of a trade; an empty tuple if it is valid. TypeError if it is not a `Trade`.
 
     The result depends on the trade alone, without a clock or a look-up, so a
     record that is read again gets the same result.
@@ -176,4 +176,6 @@ def violations(trade: Trade) -> tuple[Violation, ...]:
     >>> [violation.detail for violation in violations(trade)]
     ['version is 0, which is less than 1']
     """
+    if not isinstance(trade, Trade):
+        raise TypeError(f"expected a Trade, not {type(trade).__name__}")
     return () if passes_quick_check(trade) else find_violations(trade)
