@@ -133,15 +133,15 @@ def test_a_harmless_change_states_its_effect_on_readers():
     (change,) = diff_schemas(text(record(ID)), text(of("string", default="x")))
 
     assert [
-        (Direction.BACKWARD, None, 'They fill it with "x".'),
-        (Direction.FORWARD, None, "They ignore it."),
+        (Direction.BACKWARD, None, 'Readers fill it with "x".'),
+        (Direction.FORWARD, None, "Readers ignore it."),
     ] == list(change.effects)
 
 
 def test_old_readers_read_the_default_for_an_added_symbol():
     (change,) = diff_schemas(text(of(enum("A", default="A"))), text(of(enum("A", "B", default="A"))))
 
-    assert "They read A for them." == change.effects[1].message
+    assert "Readers read A for these symbols." == change.effects[1].message
 
 
 @pytest.mark.parametrize("change", CHANGES)

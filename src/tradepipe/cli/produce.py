@@ -164,7 +164,8 @@ def _require_defaults(given: Mapping[str, Any], names: Iterable[str], why: str) 
 app = command_line()
 
 Count = Annotated[
-    int | None, option("--count N", "Maximum number of records, of a file its first ones; unlimited if omitted.", min=1)
+    int | None,
+    option("--count N", "Maximum number of records; of a file, the first ones. Unlimited if omitted.", min=1),
 ]
 Rate = Annotated[
     float | None,

@@ -59,7 +59,7 @@ class Change(NamedTuple):
     pointer: str
 
 
-_SAME: Final = "They read them as before."
+_SAME: Final = "Nothing changes for readers."
 
 
 class _RawChange(NamedTuple):
@@ -154,10 +154,10 @@ def _diff_enums(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCha
     added = [symbol for symbol in new.symbols if symbol not in old.symbols]
     removed = [symbol for symbol in old.symbols if symbol not in new.symbols]
     if added:
-        ok_text = _SAME, f"They read {old.default} for them."
+        ok_text = _SAME, f"Readers read {old.default} for these symbols."
         yield _RawChange(Kind.SYMBOLS_ADDED, new.pointer, path, f"The enum gained the symbols {_list(added)}.", ok_text)
     if removed:
-        ok_text = f"They read {new.default} for them.", _SAME
+        ok_text = f"Readers read {new.default} for these symbols.", _SAME
         yield _RawChange(
             Kind.SYMBOLS_REMOVED, new.pointer, path, f"The enum lost the symbols {_list(removed)}.", ok_text
         )
@@ -180,11 +180,11 @@ def _diff_fields(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCh
             continue
         default = f", by default {field.default_json}" if field.has_default else " without a default"
         message = f"The field was added: {field.type}{default}."
-        ok_text = f"They fill it with {field.default_json}.", "They ignore it."
+        ok_text = f"Readers fill it with {field.default_json}.", "Readers ignore it."
         yield _RawChange(Kind.FIELD_ADDED, field.pointer, f"{path}.{field.name}", message, ok_text)
     for field in before.values():
         message = f"The field was removed: {field.type}."
-        ok_text = "They ignore it.", f"They fill it with {field.default_json}."
+        ok_text = "Readers ignore it.", f"Readers fill it with {field.default_json}."
         yield _RawChange(Kind.FIELD_REMOVED, new.pointer, f"{path}.{field.name}", message, ok_text)
     # Not reported if there are other fields too: every later one has moved then.
     if before_names != names and set(before_names) == set(names):
@@ -199,7 +199,7 @@ def _diff_field(old: SchemaField, new: SchemaField, record: str) -> Iterator[_Ra
         )
     yield from _diff_types(old.type, new.type, path)
     if old.default_json != new.default_json:
-        ok_text = f"They fill it with {new.default_json} where it is missing.", _SAME
+        ok_text = f"Readers fill it with {new.default_json} where it is missing.", _SAME
         message = f"The default changed from {old.default_json} to {new.default_json}."
         yield _RawChange(Kind.DEFAULT, new.pointer, path, message, ok_text)
     # The alias of a renamed field is part of the renaming.

@@ -283,8 +283,8 @@ def test_diff_prints_each_change_and_its_effect_on_readers(run):
         "\n"
         "The field was added: [null, decimal(18,2)], by default null.\n"
         "  at Trade.amount\n"
-        "  new reads old: fine: They fill it with null.\n"
-        "  old reads new: fine: They ignore it.\n"
+        "  new reads old: fine: Readers fill it with null.\n"
+        "  old reads new: fine: Readers ignore it.\n"
     )
 
 
@@ -315,7 +315,9 @@ def test_each_change_of_a_diff_is_a_test_that_fails_where_something_breaks(run, 
 
     assert ["failure"] == [each.tag for each in wide]
     assert 'Trade.note: The field was added: string, by default "".' == added.get("name")
-    assert added.findtext("system-out").endswith('New reads old: They fill it with "". Old reads new: They ignore it.')
+    assert added.findtext("system-out").endswith(
+        'New reads old: Readers fill it with "". Old reads new: Readers ignore it.'
+    )
 
 
 def test_a_change_that_breaks_nothing_is_a_notice_at_its_line(run):
