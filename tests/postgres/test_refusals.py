@@ -1,5 +1,6 @@
 """The table of refusals."""
 
+import tracemalloc
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -76,6 +77,20 @@ def odd_refusals(number):
             schema_id=offset if offset % 2 else None,
             omitted=Omitted(value=Digest.of(b"x" * offset)) if offset % 5 == 0 else Omitted(),
         )
+
+
+@pytest.mark.parametrize(("number", "size"), [(20, 1_000_000), (200, 100_000)])
+def test_large_refusals_are_not_all_in_memory_as_text(connection, number, size):
+    given = [refusal(0)._replace(record=Record(TOPIC, 0, offset, None, bytes(size))) for offset in range(number)]
+    tracemalloc.start()
+    try:
+        record(connection, *given)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert number == count(connection, TRADE_REFUSALS)
+    assert peak < 12_000_000
 
 
 def test_many_refusals_are_stored_as_few_are(connection, monkeypatch):

@@ -1,7 +1,6 @@
 """The table of refusals: records that were not stored, with their bytes and violations."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import psycopg2
@@ -19,6 +18,12 @@ from tradepipe.trade.record import Digest, Omitted, Record, Refusal, Violation
 COPY_ROWS: Final = 100
 """Refusals from which on COPY is used: it inserts them in a sixth of the time, but has a fixed cost of milliseconds."""
 
+
+COPY_BYTES: Final = 1 << 20
+"""Bytes of refusals from which on COPY is used too: it reads one by one, INSERT takes a multiple of their memory."""
+
+_PIECE: Final = 1 << 16
+"""Characters that COPY reads at once."""
 
 PAGE_BYTES: Final = 8 << 20
 """Bytes of keys and values with which a page ends: to read them takes several times as much memory."""
@@ -38,7 +43,7 @@ def _insert_bisecting(connection: sa.Connection, rows: list[dict[str, Any]]) -> 
     """Insert refusals; if they are too large, halve down to the one that is, and insert it without its bytes."""
     try:
         with connection.begin_nested():
-            if len(rows) < COPY_ROWS:
+            if len(rows) < COPY_ROWS and sum(map(_size, rows)) < COPY_BYTES:
                 connection.execute(_INSERT, rows)
             elif not _copy_directly(connection, rows):
                 _copy_new(connection, rows)
@@ -53,7 +58,7 @@ def _insert_bisecting(connection: sa.Connection, rows: list[dict[str, Any]]) -> 
         _insert_bisecting(connection, rows[middle:])
         return
     (row,) = rows
-    size = sum(len(row[name] or b"") for name in ("key", "value"))
+    size = _size(row)
     *details, last = row["details"]
     note = f"{last}; key and value are not stored: their {size} bytes are too many for PostgreSQL"
     digests: dict[str, Any] = {}
@@ -62,6 +67,10 @@ def _insert_bisecting(connection: sa.Connection, rows: list[dict[str, Any]]) -> 
             digest = Digest.of(row[name])
             digests |= {f"{name}_bytes": digest.size, f"{name}_sha256": digest.sha256}
     connection.execute(_INSERT, [{**row, **digests, "key": None, "value": None, "details": [*details, note]}])
+
+
+def _size(row: dict[str, Any]) -> int:
+    return sum(len(row[name] or b"") for name in ("key", "value"))
 
 
 def _copy_directly(connection: sa.Connection, rows: list[dict[str, Any]]) -> bool:
@@ -94,20 +103,29 @@ def _copy(connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> 
     columns = ", ".join(f'"{name}"' for name in rows[0])
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", _CopyText(rows))
+        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", _CopyText(rows), size=_PIECE)
     finally:
         cursor.close()
 
 
 class _CopyText:
-    """A file of rows in PostgreSQL's text format of COPY, read piece by piece: the text takes four times the memory."""
+    """
+    A file of rows in PostgreSQL's text format of COPY, read piece by piece: the text takes four times the memory.
+
+    A piece has at least one row, and up to a row more than it was asked for.
+    """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self._rows = iter(rows)
 
-    def read(self, _size: int) -> str:
-        rows = islice(self._rows, COPY_ROWS)
-        return "".join("\t".join(map(_copy_value, row.values())) + "\n" for row in rows)
+    def read(self, size: int) -> str:
+        lines: list[str] = []
+        for row in self._rows:
+            lines.append("\t".join(map(_copy_value, row.values())) + "\n")
+            size -= len(lines[-1])
+            if size <= 0:
+                break
+        return "".join(lines)
 
 
 def _copy_value(value: Any) -> str:
