@@ -105,7 +105,7 @@ DEFAULTS = {
         "retry.backoff.ms": 10,
     },
     consuming: {
-        "receive.message.max.bytes": 16 << 20,
+        "receive.message.max.bytes": 4 << 20,
         "fetch.max.bytes": 16_384,
         "queued.max.messages.kbytes": 16_384,
         "message.max.bytes": 16_384,

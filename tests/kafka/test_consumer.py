@@ -261,7 +261,7 @@ def test_headers_count_by_the_memory_they_take(join, kafka, topic, monkeypatch):
     while len(member.records) < 100:
         sizes.append(len(member.poll(100)))
 
-    assert max(sizes) <= 1 + messages.SLICE_RECORDS_WITH_HEADERS
+    assert max(sizes) <= 1 + messages.SLICE_RECORDS
 
 
 def test_each_record_has_its_own_headers(join, kafka, topic):

@@ -9,13 +9,24 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tests.eventually import eventually
-from tests.kafka.raw_batches import GZIP, encode_batch, encode_record, members
-from tests.kafka.raw_batches import send_batch as send_batch_as_is
+from tests.kafka.raw_batches import (
+    GZIP,
+    encode_batch,
+    encode_hollow,
+    encode_record,
+    hollow_headers,
+    hollow_value,
+    members,
+    send_batch,
+)
 from tests.pipeline.topic_contents import committed_records
 from tradepipe.kafka.dead_letters import parse
 from tradepipe.trade.record import Digest, Omitted
 
 pytestmark = pytest.mark.real
+
+LARGE_LIMIT = {"receive.message.max.bytes": 16 << 20}
+"""Of a consumer that unpacks batches of several megabytes in zstd."""
 
 SMALL_LIMITS = {"receive.message.max.bytes": 2_000_000, "fetch.max.bytes": 1_000_000}
 """Small, so that a small bomb exceeds them."""
@@ -100,7 +111,7 @@ def test_a_refused_record_that_is_too_large_for_the_topic_is_a_dead_letter_witho
     trades = some_trades(20)
     send_between(pipeline, trades, send_bomb, value, level=12)
 
-    counts = pipeline.validate()
+    counts = pipeline.validate(kafka=LARGE_LIMIT)
 
     assert (20, Counter(FRAMING=1)) == (counts.passed, counts.refused)
     ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
@@ -113,7 +124,7 @@ def test_a_valid_record_with_headers_that_are_too_large_is_refused(pipeline, tar
     headers = [("large", b"\0" * 5_000_000)]
     send_between(pipeline, trades, send_bomb, pipeline.serialize(trade), key=trade.trade_id.encode(), headers=headers)
 
-    counts = pipeline.validate()
+    counts = pipeline.validate(kafka=LARGE_LIMIT)
 
     assert (20, Counter(TOO_LARGE=1)) == (counts.passed, counts.refused)
     ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
@@ -125,7 +136,7 @@ def test_a_valid_record_with_a_key_that_is_too_large_is_refused(pipeline, target
     trade, *trades = some_trades(21)
     send_between(pipeline, trades, send_bomb, pipeline.serialize(trade), key=key)
 
-    counts = pipeline.validate(record_key="accept")
+    counts = pipeline.validate(record_key="accept", kafka=LARGE_LIMIT)
 
     assert (20, Counter(TOO_LARGE=1)) == (counts.passed, counts.refused)
     ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
@@ -135,8 +146,8 @@ def test_a_valid_record_with_a_key_that_is_too_large_is_refused(pipeline, target
 BOMBS = (("zstd", 45), ("zstd", 90), ("gzip", 300), ("gzip", 120), ("lz4", 200), ("snappy", 20))
 """Megabytes of zeros, which are kilobytes on the way."""
 
-SMALL_BOMBS = 100
-"""Batches of 2 MB of zeros in zstd, of which one response holds many."""
+LARGEST = 4_190_000
+"""Bytes that a batch in zstd may unpack to, nearly; a response holds more than seventy of them."""
 
 HEADERS = 100_000
 """Headers of a record at most: librdkafka returns none if there are more."""
@@ -145,24 +156,15 @@ MEMORY = 512
 """MiB of resident memory that a stage may take, as docs/operating.md promises for these."""
 
 
-def send_batch(pipeline, records):
-    """Send records, each with its headers, to partition 0 as one batch."""
-    settings = {"compression.type": "zstd", "linger.ms": 2_000, "batch.size": 2**31 - 1}
-    limits = {"message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 2_000_000}
-    producer = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], **settings, **limits})
-    for value, headers in records:
-        producer.produce(pipeline.topic, value, b"bomb", partition=0, headers=headers)
-    assert 0 == producer.flush(200)
-
-
 def send_bombs(pipeline):
     for codec, megabytes in BOMBS:
         send_bomb(pipeline, bytes(megabytes * 1_000_000), codec=codec)
-    # Small ones first, behind which a stage requests many records at once.
-    send_batch(pipeline, [(b"no headers", [])] * 20 + [(b"many headers", [("a", None)] * HEADERS)] * 30)
-    small = bytes(2_000_000)
-    for _ in range(SMALL_BOMBS):
-        send_bomb(pipeline, small)
+    # Small ones first, past which a stage requests many records at once.
+    pipeline.publish_bytes([(b"no headers", b"")] * 20, partition=0)
+    headers = [hollow_headers(index, b"bomb", HEADERS) for index in range(LARGEST // HEADERS // 2)]
+    batches = [encode_hollow(headers), *[encode_hollow([hollow_value(0, b"bomb", LARGEST)])] * 100]
+    for batch in batches:
+        send_batch(pipeline.kafka["bootstrap.servers"], pipeline.topic, batch)
 
 
 @pytest.fixture
@@ -216,7 +218,7 @@ def test_a_topic_that_the_broker_compresses_admits_no_batch_that_aborts_the_proc
         for index, trade in enumerate(trades[:4])
     ]
     batch = encode_batch(members([], records[:2], records[2:]), len(records), GZIP)
-    send_batch_as_is(pipeline.kafka["bootstrap.servers"], pipeline.topic, batch)
+    send_batch(pipeline.kafka["bootstrap.servers"], pipeline.topic, batch)
     pipeline.publish(trades[4:])
 
     sink = start_sink()

@@ -1,9 +1,10 @@
-"""Common parts of `sink` and `validate`: options, metrics endpoint, progress, garbage collection, summary."""
+"""Common parts of `sink` and `validate`: options, metrics endpoint, progress, memory, summary."""
 
+import ctypes
 import gc
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from importlib.metadata import version
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -68,6 +69,13 @@ MIN_MILLIONS: Final = 10_000_000
 
 GC_THRESHOLD: Final = 100_000
 """Allocations between two garbage collections; more than the objects of the batches in memory."""
+
+LARGE_BLOCK: Final = 1 << 20
+"""Bytes of a block of memory that is returned to the system as soon as it is freed."""
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+"""Parameters of glibc's `mallopt`."""
 
 
 class StageSummary(NamedTuple):
@@ -149,6 +157,7 @@ def run_stage(
             print_status(f"metrics at {server.address}/metrics")
         on_start()
         tune_garbage_collection()
+        return_large_blocks()
         try:
             with Progress(status, progress) if status else nullcontext():
                 stage.run(until_end=until_end)
@@ -168,6 +177,21 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+
+
+def return_large_blocks() -> None:
+    """
+    Have malloc return large blocks to the system when they are freed.
+
+    glibc raises the threshold to the largest block that was freed so far, and keeps what is
+    smaller in its heap. If a hostile writer has Kafka's client unpack hundreds of megabytes
+    at once, what the heap keeps would be added to what is in use.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+        # glibc too keeps this at twice the other threshold, but no longer once one of them is set.
+        mallopt(_M_TRIM_THRESHOLD, 2 * LARGE_BLOCK)
 
 
 def format_progress(done: StageSummary, waiting_for: str | None, lag: int | None, *, short: bool) -> str:

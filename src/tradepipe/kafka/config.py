@@ -80,7 +80,7 @@ TRANSACTIONS_DEFAULTS: Final[Config] = {
 CONSUMER_DEFAULTS: Final[Config] = {
     # Bounds of the memory that a hostile batch can take, see docs/operating.md. librdkafka unpacks each batch of a
     # response at once: few bytes per response mean few batches, and zstd is not unpacked beyond the first limit.
-    _RESPONSE_LIMIT: 16 << 20,
+    _RESPONSE_LIMIT: 4 << 20,
     "fetch.max.bytes": FETCH_BYTES,
     "queued.max.messages.kbytes": 16_384,
     # Only raises fetch.max.bytes if it is larger.

@@ -8,11 +8,8 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Messa
 from tradepipe.trade.record import HEADER_BYTES, Headers, Record
 from tradepipe.trade.records import Records, sum_lengths
 
-SLICE_RECORDS: Final = 32
-"""Messages requested from librdkafka at once."""
-
-SLICE_RECORDS_WITH_HEADERS: Final = 16
-"""The same where headers are read, which take a multiple of their bytes."""
+SLICE_RECORDS: Final = 12
+"""Messages requested from librdkafka at once, which takes 10 MB for the headers that each of them can have."""
 
 SLICE_BYTES: Final = 1 << 20
 """Bytes of messages requested at once, if they are as large as those before; also of slices that are read together."""
@@ -138,7 +135,6 @@ def read_group(
 
         one_by_one: leave the messages as they are, which is also done if there is an error among them.
     """
-    slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
     columns, ends, first_timestamp = _Columns(topic), list[Message](), None
     count, memory, next_slice = 0, 0, 1
     while messages:
@@ -154,7 +150,7 @@ def read_group(
             size = sum_lengths(keys) + sum_lengths(values) + _memory_of_headers(messages, headers)
             memory += size
             count += len(messages)
-            next_slice = min(limit - count, slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
+            next_slice = min(limit - count, SLICE_RECORDS, 1 + SLICE_BYTES * len(messages) // max(size, 1))
             if memory >= budget:
                 next_slice = 0
             if is_left:
