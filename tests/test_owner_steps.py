@@ -145,7 +145,7 @@ def steps() -> list[str]:
     return [line for line in lines if line.startswith(("tradepipe ", "python "))]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)  # a busy machine starts all these programs in minutes
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=() if kind in FEW else pytest.mark.real) for kind in EDITS], ids=EDITS.keys()
 )

@@ -15,7 +15,10 @@ import tradepipe.testing
 from tests.markdown import Document
 from tests.wheel import LEFTOVERS, exclusively, run
 
-pytestmark = pytest.mark.embedded  # the kit starts its own services in every run
+pytestmark = [
+    pytest.mark.embedded,  # the kit starts its own services in every run
+    pytest.mark.timeout(900),  # a busy machine builds and installs the wheel in minutes
+]
 
 EXAMPLE = Path(__file__).parent / "example_service"
 
@@ -29,7 +32,7 @@ class Service(NamedTuple):
     def pytest(self, *options: str) -> tuple[int, str]:
         """The exit code of the service's own tests, and what they said."""
         command = [self.python, "-m", "pytest", "-p", "no:cacheprovider", *options]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=280)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=600)
         return done.returncode, done.stdout + done.stderr
 
 
