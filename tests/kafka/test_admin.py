@@ -43,6 +43,16 @@ def patiently(ask, *arguments):
     return eventually(answer)
 
 
+def wait_for_config(topics, name):
+    """Return the configuration of a new topic, once the broker knows the topic."""
+
+    def config():
+        with suppress(BrokerUnavailable, TopicUnusable):
+            return topics.config(name)
+
+    return eventually(config)
+
+
 def test_a_topic_is_described_with_its_id_and_partitions(topics, topic):
     described = topics.describe(topic)
 
@@ -156,7 +166,7 @@ def test_a_topic_is_created_without_preferred_settings_that_the_broker_refuses(t
     )
     assert 1 == len(refused)
 
-    created = [patiently(topics.config, each) for each in (missing, f"{missing}.zstd")]
+    created = [wait_for_config(topics, each) for each in (missing, f"{missing}.zstd")]
     assert [("604800000", "producer"), ("604800000", "zstd")] == [
         (each["retention.ms"], each["compression.type"]) for each in created
     ]

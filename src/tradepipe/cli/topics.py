@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
 
@@ -25,11 +25,13 @@ from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
-from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.admin import TopicAdmin, refuse_compaction
 from tradepipe.pipeline.topic_checks import COMPRESSION_RISK, Severity, check_settings, compare_settings, settings_like
 from tradepipe.plural import format_count
 
 app = command_line("Create and check topics.")
+
+T = TypeVar("T")
 
 PARTITIONS: Final = 4
 
@@ -138,8 +140,9 @@ def create(
     if refused:
         wanted = ", ".join(f"{key}={value}" for key, value in preferred.items())
         print_status(f"Warning: the broker refused {wanted} ({refused[-1]}): {COMPRESSION_RISK}")
-    retry(lambda: admin.check_not_compacted(topic))
-    for each in check_settings(described, retry(lambda: admin.config(topic))):
+    actual = retry(lambda: _ask_of_new(admin.config, topic) if is_new else admin.config(topic))
+    refuse_compaction(topic, actual)
+    for each in check_settings(described, actual):
         if each.severity is Severity.FINDING:
             print_status(f"Note: {each.setting} is {each.value}: {each.reason}")
 
@@ -151,7 +154,7 @@ def _find_or_create(
     with suppress(TopicUnusable):
         return retry(lambda: admin.describe(topic)), False
     if retry(create_topic):
-        return retry(lambda: _describe_new(admin, topic)), True
+        return retry(lambda: _ask_of_new(admin.describe, topic)), True
     # Another process was faster; its topic may have other partitions.
     return retry(lambda: admin.describe(topic)), False
 
@@ -227,9 +230,9 @@ def _add(config: dict[str, str], key: str, value: str, *, name: str) -> None:
     config[key] = value
 
 
-def _describe_new(admin: TopicAdmin, name: str) -> Described:
-    """Describe the new topic; a broker may not know it immediately."""
+def _ask_of_new(ask: Callable[[str], T], name: str) -> T:
+    """Ask something of a new topic, which each broker learns of in its own time."""
     try:
-        return admin.describe(name)
+        return ask(name)
     except TopicUnusable as error:
         raise BrokerUnavailable(f"topic {name} was created but is not visible yet") from error

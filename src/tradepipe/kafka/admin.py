@@ -137,12 +137,7 @@ class TopicAdmin:
 
     def check_not_compacted(self, name: str) -> None:
         """Refuse a compacted topic as `TopicUnusable`: Kafka deletes single old records in it."""
-        policy = self.config(name).get("cleanup.policy", "delete")
-        if "compact" in policy:
-            raise TopicUnusable(
-                f"topic {name} has cleanup.policy={policy}: compaction would drop versions of trades; "
-                f"set cleanup.policy=delete, or name another topic"
-            )
+        refuse_compaction(name, self.config(name))
 
     def config(self, name: str) -> dict[str, str]:
         """Return the topic's configuration, including defaults; empty if the broker does not reveal it."""
@@ -339,6 +334,16 @@ class TopicAdmin:
                 raise invalid_client(error) from error
             self._outdated.clear()
         return self._client
+
+
+def refuse_compaction(name: str, config: Mapping[str, str]) -> None:
+    """Raise `TopicUnusable` if a topic with this configuration is compacted."""
+    policy = config.get("cleanup.policy", "delete")
+    if "compact" in policy:
+        raise TopicUnusable(
+            f"topic {name} has cleanup.policy={policy}: compaction would drop versions of trades; "
+            f"set cleanup.policy=delete, or name another topic"
+        )
 
 
 def _watermark_of(response: "Future[Any]") -> int | None:
