@@ -335,11 +335,11 @@ def test_records_that_were_dropped_before_they_were_stored_are_counted(reader_of
 
 
 def test_claims_wait_while_the_broker_does_not_report_watermarks(reader_of_group, broker):
-    claims = reader_of_group.wait_for_claims()
-    reader_of_group.grant(claims)
+    eventually(lambda: (reader_of_group.reader.read_some(1, 0.05), reader_of_group.consumer.assignments)[1])
+    assert reader_of_group.reader.kafka_problem is None
+    reader_of_group.grant(reader_of_group.wait_for_claims())
     reader_of_group.reader.drop_ownership(Ownership(TOPIC, 0, 1))
     broker.fail_requests(LIST_OFFSETS, *[KafkaError.REQUEST_TIMED_OUT] * 20)
-    assert reader_of_group.reader.kafka_problem is None
 
     eventually(lambda: reader_of_group.reader.pending_claims() or reader_of_group.reader.kafka_problem)
 
