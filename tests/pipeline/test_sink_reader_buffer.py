@@ -354,6 +354,18 @@ def test_the_first_record_of_a_batch_has_its_timestamp(reader_of_group):
     assert reader_of_group.take_batch().first_timestamp is not None
 
 
+def test_a_record_without_a_timestamp_leaves_that_of_another_partition_to_its_batch(reader_of_group, broker):
+    for claim in reader_of_group.wait_for_claims():
+        reader_of_group.grant([claim], next_offset=3 - claim.assignment.partition)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for buffered, timestamp in ((1, 1_750_000_000_000), (2, -1)):
+        producer.produce(TOPIC, NONSENSE, partition=2 - buffered, timestamp=timestamp)
+        assert 0 == producer.flush(120)
+        reader_of_group.read_until(buffered)
+
+    assert 1_750_000_000.0 == reader_of_group.take_batch().first_timestamp
+
+
 def test_a_claim_without_the_topics_id_is_followed_by_a_batch_with_it(reader_of_group):
     """As if Kafka did not answer when the partition was claimed; a batch stores the id even without records."""
     with_id, without_id = reader_of_group.wait_for_claims()
