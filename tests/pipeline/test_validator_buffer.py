@@ -9,6 +9,7 @@ from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Encoder
 from tradepipe.errors import ConfigurationError, SchemaIdNotYetKnown
 from tradepipe.kafka.dead_letters import REPLAYS, size
+from tradepipe.pipeline import validator_buffer
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, RefusalLimit
 from tradepipe.pipeline.validation import RecordValidator
@@ -146,6 +147,20 @@ def test_a_batch_is_full_at_its_number_of_records(make_buffer, rules):
         buffer.validate()
 
     assert [3, 2, 1, 0, 0] == [*free, buffer.free]
+
+
+@RULES
+def test_what_is_read_beside_a_transaction_is_validated_first_and_has_a_limit_of_bytes(make_buffer, rules, monkeypatch):
+    monkeypatch.setattr(validator_buffer, "AHEAD_BYTES", sum(each.payload_bytes for each in records(2)))
+    buffer = make_buffer(*rules)
+    takes_more = [buffer.takes_more_ahead]
+    for offset in range(2):
+        buffer.pending.extend(records(1, first=offset))
+        takes_more.append(buffer.takes_more_ahead)
+        buffer.validate()
+        takes_more.append(buffer.takes_more_ahead)
+
+    assert [True, False, True, False, False] == takes_more
 
 
 @RULES
