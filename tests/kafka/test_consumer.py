@@ -264,6 +264,24 @@ def test_headers_count_by_the_memory_they_take(join, kafka, topic, monkeypatch):
     assert max(sizes) <= 1 + messages.SLICE_RECORDS
 
 
+@pytest.mark.parametrize("with_headers", [True, False])
+def test_long_values_of_headers_count_too(join, kafka, topic, monkeypatch, with_headers):
+    monkeypatch.setattr(consumer, "POLL_BYTES", HEADER_BYTES * 100)
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
+    for _ in range(100):
+        client.produce(topic, b"x", partition=0, headers=[("a", bytes(15_000))])
+    assert 0 == client.flush(120)
+    member = join(with_headers=with_headers)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    sizes = []
+    while len(member.records) < 100:
+        sizes.append(len(member.poll(100)))
+
+    assert max(sizes) <= 1 + messages.SLICE_RECORDS
+
+
 def test_each_record_has_its_own_headers(join, kafka, topic):
     """Messages are requested in slices, and several slices are read together."""
     client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})

@@ -1,6 +1,6 @@
 """Messages of librdkafka as records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message
@@ -56,14 +56,20 @@ def _memory_of_headers(messages: Sequence[Message], headers: Sequence[Headers] |
     Headers that were not read are read one message at a time, and dropped.
     """
     if headers is not None:
-        sizes = (UNREADABLE_BYTES if each is UNREADABLE else HEADER_BYTES * len(each) for each in headers)
-        return sum(sizes) if any(headers) else 0
-    found, unreadable = map(_headers, messages), 0
+        return sum(UNREADABLE_BYTES if each is UNREADABLE else _memory_of(each) for each in headers if each)
+    found, size = map(_headers, messages), 0
     while True:
         try:
-            return unreadable + HEADER_BYTES * sum(map(len, filter(None, found)))
+            for each in filter(None, found):
+                size += _memory_of(each)
         except SystemError:
-            unreadable += UNREADABLE_BYTES
+            size += UNREADABLE_BYTES
+        else:
+            return size
+
+
+def _memory_of(headers: Iterable[tuple[str, bytes | None]]) -> int:
+    return sum(HEADER_BYTES + len(name) + len(value or b"") for name, value in headers)
 
 
 def seconds_of(message: Message) -> float | None:
