@@ -77,6 +77,13 @@ def hollow_value(index: int, key: bytes, size: int) -> Hollow:
     return Hollow(varint(len(start) + size + 1) + start, size + 1)
 
 
+def hollow_key(index: int, size: int) -> Hollow:
+    """Return a record whose key is `size` zeros, and whose value is empty."""
+    start = b"\0" + b"".join(map(varint, (0, index, size)))
+    # The last zeros are the length of the value and the number of headers.
+    return Hollow(varint(len(start) + size + 2) + start, size + 2)
+
+
 def hollow_headers(index: int, key: bytes, count: int) -> Hollow:
     """Return a record without a value that has `count` headers without names and values."""
     start = b"\0" + b"".join(map(varint, (0, index, len(key)))) + key + varint(-1) + varint(count)

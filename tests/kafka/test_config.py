@@ -97,7 +97,7 @@ def test_each_client_gets_the_properties_of_its_guarantee(complete):
 DEFAULTS = {
     producer_config: {"linger.ms": 5, "compression.type": "zstd", "socket.keepalive.enable": True},
     transactional: {
-        "linger.ms": 5,
+        "linger.ms": 20,
         "compression.type": "zstd",
         "socket.keepalive.enable": True,
         "transaction.timeout.ms": 15_000,
@@ -108,6 +108,7 @@ DEFAULTS = {
         "receive.message.max.bytes": 4 << 20,
         "fetch.max.bytes": 16_384,
         "queued.max.messages.kbytes": 16_384,
+        "queued.min.messages": 20_000,
         "message.max.bytes": 16_384,
         "socket.keepalive.enable": True,
         "fetch.queue.backoff.ms": 5,

@@ -332,6 +332,26 @@ def test_a_member_joins_again_at_once_but_not_again_and_again(join, produce, mon
     assert second is member.consumer.assignments[0]
 
 
+def test_a_member_joins_again_once_to_fetch_little_ahead_where_keys_are_large(join, kafka, topic, caplog):
+    """librdkafka prefetches up to `queued.min.messages` records, whatever their keys and headers hold."""
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "compression.type": "zstd"})
+    keys = [b"%02d" % number * 200_000 for number in range(40)]
+    for key in keys:
+        client.produce(topic, b"value", key, partition=0)
+    assert 0 == client.flush(120)
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    before = member.consumer.assignments[0]
+    member.start(0, 0)
+    member.until(lambda: member.consumer.assignments.get(0, before) is not before)
+
+    member.start(0, len(member.records))
+    member.until(lambda: len(member.records) == 40)
+
+    assert keys == [record.key for record in member.records]
+    assert 1 == sum("keys or headers that are large or unreadable: from now on" in each for each in caplog.messages)
+
+
 @pytest.mark.real
 def test_a_partition_whose_offset_is_before_the_log_is_assigned_again(join, produce, kafka, topic):
     """Retention has deleted records that were not read yet."""

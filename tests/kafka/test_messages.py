@@ -4,6 +4,7 @@ import pytest
 
 from tests.kafka.group_member import Member
 from tests.kafka.raw_headers import send_with_header
+from tradepipe.kafka import consumer
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.messages import UNREADABLE
 
@@ -28,8 +29,12 @@ def test_a_record_has_its_timestamp_where_it_is_asked_for(member_with_headers, p
     assert [1_234_567_890_123, None] == [record.timestamp for record in member_with_headers.records]
 
 
-def test_header_names_that_are_not_utf8_do_not_stop_the_consumer(kafka, topic, member_with_headers, produce):
+def test_header_names_that_are_not_utf8_do_not_stop_the_consumer(
+    kafka, topic, member_with_headers, produce, monkeypatch
+):
     """Anybody may write them. A hundred: what is called often, Python calls in another way."""
+    # How large they are is not known, and the member would join again to fetch less.
+    monkeypatch.setattr(consumer, "UNCOUNTED_BYTES", 1 << 30)
     send_with_header(kafka["bootstrap.servers"], topic, b"bad\xff\xfe", count=100)
     produce(b"after them")
 

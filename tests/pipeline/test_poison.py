@@ -15,6 +15,7 @@ from tests.kafka.raw_batches import (
     encode_hollow,
     encode_record,
     hollow_headers,
+    hollow_key,
     hollow_value,
     members,
     send_batch,
@@ -156,6 +157,10 @@ MEMORY = 512
 """MiB of resident memory that a stage may take, as docs/operating.md promises for these."""
 
 
+MEMORY_WITH_KEYS = 640
+"""The same where a response may arrive until the stage has noticed that keys or headers are large."""
+
+
 def send_bombs(pipeline):
     for codec, megabytes in BOMBS:
         send_bomb(pipeline, bytes(megabytes * 1_000_000), codec=codec)
@@ -190,6 +195,27 @@ def test_bombs_neither_stop_a_stage_nor_take_more_memory_than_its_bound(
     peaks = {"sink": sink.peak_memory, "validator": validator.peak_memory}
     print(f"peak memory in MiB: {peaks}")
     assert {} == {stage: peak for stage, peak in peaks.items() if peak >= MEMORY}
+
+
+def test_a_stage_whose_records_have_large_keys_fetches_little_ahead(
+    pipeline, recompressed, some_trades, start_sink, start_validator
+):
+    """librdkafka does not count keys: it would prefetch all of these records, 838 MB."""
+    trades, batch = some_trades(20), encode_hollow([hollow_key(0, LARGEST)])
+
+    def send_keys(pipeline):
+        for _ in range(200):
+            send_batch(pipeline.kafka["bootstrap.servers"], pipeline.topic, batch)
+
+    send_between(pipeline, trades, send_keys)
+
+    sink, validator = start_sink("--max-refused", "off"), start_validator("--max-refused", "off")
+    eventually(lambda: sorted(trades) == pipeline.stored())
+    eventually(lambda: len(committed_records(pipeline.kafka, pipeline.clean)) == 20, every=1)
+
+    peaks = {"sink": sink.peak_memory, "validator": validator.peak_memory}
+    print(f"peak memory in MiB: {peaks}")
+    assert {} == {stage: peak for stage, peak in peaks.items() if peak >= MEMORY_WITH_KEYS}
 
 
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])

@@ -5,6 +5,7 @@ import re
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 
 import pytest
@@ -20,6 +21,7 @@ from tradepipe import (
     TooManyRefusals,
     TopicUnusable,
     UnsupportedSchema,
+    Validator,
     Violation,
 )
 from tradepipe.evolution.history import current
@@ -58,15 +60,11 @@ def test_the_offsets_reach_the_end_of_the_log(pipeline, some_trades):
     ],
     ids=["start", "naive start", "unknown_fields"],
 )
-def test_an_invalid_argument_is_refused_before_anything_connects(arguments, message):
+@pytest.mark.parametrize("stage", [partial(Sink, database="postgresql://127.0.0.1:1/trades"), Validator])
+def test_an_invalid_argument_is_refused_before_anything_connects(stage, arguments, message):
     """A misspelt start would be the first record, a misspelt reaction to unknown fields either of the two."""
     with pytest.raises(ConfigurationError, match=message):
-        Sink(
-            {"bootstrap.servers": "127.0.0.1:1"},
-            registry="http://127.0.0.1:1",
-            database="postgresql://127.0.0.1:1/trades",
-            **arguments,
-        )
+        stage({"bootstrap.servers": "127.0.0.1:1"}, registry="http://127.0.0.1:1", **arguments)
 
 
 def test_a_sink_runs_once(pipeline):

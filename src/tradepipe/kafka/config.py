@@ -69,6 +69,8 @@ FETCH_BYTES: Final = 16_384
 PRODUCER_DEFAULTS: Final[Config] = {"linger.ms": 5, "compression.type": "zstd", "socket.keepalive.enable": True}
 TRANSACTIONS_DEFAULTS: Final[Config] = {
     **PRODUCER_DEFAULTS,
+    # Larger batches cost the brokers less, and nothing waits for this: each transaction ends with a flush.
+    "linger.ms": 20,
     # The open transaction of a killed process blocks read_committed consumers for this long.
     "transaction.timeout.ms": 15_000,
     # librdkafka silently repeats a request that takes longer: see kafka/transactions.py.
@@ -83,6 +85,8 @@ CONSUMER_DEFAULTS: Final[Config] = {
     _RESPONSE_LIMIT: 4 << 20,
     "fetch.max.bytes": FETCH_BYTES,
     "queued.max.messages.kbytes": 16_384,
+    # More takes memory and gains nothing (measured up to 100,000, librdkafka's default).
+    "queued.min.messages": 20_000,
     # Only raises fetch.max.bytes if it is larger.
     "message.max.bytes": FETCH_BYTES,
     "socket.keepalive.enable": True,
@@ -91,6 +95,9 @@ CONSUMER_DEFAULTS: Final[Config] = {
     # Paces the search for the end of an unreadable batch, see kafka/unreadable.py; librdkafka's default is 500 ms.
     "fetch.error.backoff.ms": 20,
 }
+
+LITTLE_PREFETCH: Final[Config] = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 1}
+"""Properties with which a consumer waits until all records of a response are read before it requests the next one."""
 
 _ALIASES: Final = {
     "request.required.acks": "acks",

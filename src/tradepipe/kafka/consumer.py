@@ -13,12 +13,12 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from tradepipe.background import run_in_thread
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.assignment import Assignment, advance
-from tradepipe.kafka.config import Config, consumer_config, is_cooperative
+from tradepipe.kafka.config import LITTLE_PREFETCH, Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.malformed import MalformedRecords
-from tradepipe.kafka.messages import Group, read, read_group, seconds_of
+from tradepipe.kafka.messages import SLICE_BYTES, Group, read, read_group, seconds_of
 from tradepipe.kafka.misnumbered import MisnumberedRecords, is_behind_misnumbered, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
@@ -35,6 +35,13 @@ LEAVE_TIMEOUT: Final = 5.0
 
 POLL_BYTES: Final = 16 << 20
 """Bytes of keys and values and memory of headers after which a poll ends, although there are more records."""
+
+
+UNCOUNTED_BYTES: Final = 8 << 20
+"""Bytes of keys and headers, which librdkafka prefetches without counting them."""
+
+UNCOUNTED_RECORDS: Final = 1_000
+"""In how many records of a poll at most they are too much."""
 
 
 class Consumer:
@@ -131,7 +138,7 @@ class Consumer:
             raise self.errors.failure
         if first is not None:
             self._has_first = False
-        missing, budget, messages = max_records, POLL_BYTES, [] if first is None else [first]
+        missing, budget, uncounted, messages = max_records, POLL_BYTES, 0, [] if first is None else [first]
         while messages:
             group = read_group(
                 client,
@@ -142,6 +149,8 @@ class Consumer:
                 with_headers=self._with_headers,
                 one_by_one=self._unreadable.is_searching,
             )
+            if group.memory >= SLICE_BYTES:
+                uncounted += group.uncounted_bytes()
             received = self._receive(group)
             if records:
                 records.extend(received)
@@ -152,6 +161,7 @@ class Consumer:
             if not messages and group.next_slice:
                 group.messages.clear()  # frees large messages before the next ones
                 messages = client.consume(group.next_slice, 0)
+        self._watch_uncounted(uncounted, max_records - missing)
         if self.assignments != before:
             # Revoked by this poll or between two slices: the next owner reads these records.
             kept = {each for each, state in before.items() if self.assignments.get(each) is state}
@@ -220,6 +230,14 @@ class Consumer:
         # A revoked partition's next owner may have committed more: this would move its offset back.
         if ours := {each: offset for each, offset in offsets.items() if each in self.assignments}:
             commit_for_lag(self._require_client(), self._topic, ours)
+
+    def _watch_uncounted(self, uncounted: int, records: int) -> None:
+        """Join again with a client that prefetches little if keys and headers took many bytes of few records."""
+        is_much = uncounted > UNCOUNTED_BYTES and records <= UNCOUNTED_RECORDS
+        if is_much and not LITTLE_PREFETCH.items() <= self._config.items():
+            self._config |= LITTLE_PREFETCH
+            what = f"{records} records of {self._topic} have keys or headers that are large or unreadable"
+            self.errors.request_rejoin(f"{what}: from now on little is fetched ahead")
 
     def _receive(self, group: Group) -> Records:
         """Return the records of a group that are to be delivered; move the positions on."""

@@ -114,6 +114,15 @@ class Group(NamedTuple):
     following: list[Message]
     next_slice: int
 
+    def uncounted_bytes(self) -> int:
+        """
+        Return how much of the memory is taken by keys and headers.
+
+        librdkafka counts only values towards `queued.max.messages.kbytes`: whatever else they
+        hold, it prefetches up to `queued.min.messages` messages.
+        """
+        return self.memory - sum_lengths(list(map(_value, self.messages)) or self.records.values)
+
 
 def read_group(
     client: Consumer,

@@ -14,7 +14,7 @@ from tradepipe.kafka.config import Config, without_producer_keys
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
 from tradepipe.names import check_name, check_topic
-from tradepipe.pipeline.partitions import MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, StartPosition
+from tradepipe.pipeline.partitions import MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, StartPosition, check_start
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RecentRefusals, RefusalLimit
 from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, RetryForever, Stage
 from tradepipe.pipeline.stats import KAFKA, ValidatorCounts, ValidatorStats
@@ -122,6 +122,7 @@ class Validator(Stage[ValidatorCounts]):
         unknown_fields: UnknownFields = "stop",
     ) -> None:
         _check_arguments(delivery, batch_records, transactional_id)
+        check_start(start)
         check_topic(clean, "clean")
         check_topic(dead_letters, "dead_letters")
         if transactional_id is not None:
