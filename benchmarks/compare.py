@@ -17,7 +17,7 @@ from benchmarks.comparison import SINK, Bench, Comparison, Results, ratios
 from benchmarks.contender import measure
 from benchmarks.contenders_copying import content
 from benchmarks.growth import Growth, measure_growth
-from benchmarks.publish_trades import publish
+from benchmarks.publish_trades import publish, warm_up
 from benchmarks.report import line, machine, spread
 from tests.services.real import RealServices
 from tradepipe.embedded.process import TempFolder
@@ -48,6 +48,7 @@ def main() -> None:
             growth = [_print_growth(size) for size in sizes]
         else:
             published = publish(services, count=options.trades, partitions=options.partitions, seed=options.seed)
+            warm_up(published)
             bench = Bench(services, published, options.runs, folder.path)
             found = [_compare(name, bench, options) for name in options.only or COMPARISONS]
     finally:

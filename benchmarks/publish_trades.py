@@ -4,16 +4,19 @@ import time
 import uuid
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from benchmarks.contender import Task
 from tests.services import Services
 from tradepipe import Producer, SchemaRegistry, Trade
+from tradepipe.kafka.config import consumer_config
 from tradepipe.registry.registration import register
 from tradepipe.trade.samples import trades
+
+WARM_UP_READINGS: Final = 20
 
 
 class Published(NamedTuple):
@@ -52,6 +55,22 @@ def publish(
     seconds = time.perf_counter() - begin
     ends = _ends(services.bootstrap_servers, topic, partitions)
     return Published(topic, subject, services.registry_url, kafka, seed, count, ends, seconds)
+
+
+def warm_up(published: Published) -> None:
+    """
+    Read a topic often enough that Java has compiled what Kafka does for it.
+
+    Its compilers take more of a processor for the first thousands of requests than
+    the requests themselves, and brokers that have run for an hour have all that behind them.
+    """
+    for number in range(WARM_UP_READINGS):
+        consumer = Consumer(consumer_config(published.kafka, group=f"{published.topic}-{number}"))
+        consumer.assign([TopicPartition(published.topic, partition, 0) for partition in published.ends])
+        left = published.count
+        while left > 0:
+            left -= sum(message.error() is None for message in consumer.consume(5_000, 1))
+        consumer.close()
 
 
 def _ends(bootstrap_servers: str, topic: str, partitions: int) -> dict[int, int]:

@@ -230,6 +230,11 @@ def consumer_config(config: Config, *, group: str) -> dict[str, Any]:
     return merged
 
 
+def prefetches_little(config: Config) -> bool:
+    """Return whether a consumer with these properties has those of `LITTLE_PREFETCH`."""
+    return all(str(config.get(name)) == str(value) for name, value in LITTLE_PREFETCH.items())
+
+
 def max_batch_bytes(config: Config) -> int:
     """Return the size of the largest batch that a consumer receives."""
     return int(consumer_config(config, group="tradepipe")[_RESPONSE_LIMIT]) - RESPONSE_OVERHEAD

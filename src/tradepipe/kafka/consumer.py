@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from tradepipe.background import run_in_thread
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.assignment import Assignment, advance
-from tradepipe.kafka.config import LITTLE_PREFETCH, Config, consumer_config, is_cooperative
+from tradepipe.kafka.config import LITTLE_PREFETCH, Config, consumer_config, is_cooperative, prefetches_little
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
@@ -63,6 +63,7 @@ class Consumer:
         check_name(group, "group")
         self._with_headers = with_headers
         self._config = consumer_config(config, group=group)
+        self._prefetches_little = prefetches_little(self._config)
         self._topic = topic
         self.group = group
         self._incremental = is_cooperative(config)
@@ -146,6 +147,7 @@ class Consumer:
                 self._topic,
                 limit=missing,
                 budget=budget,
+                small_slices=self._prefetches_little,
                 with_headers=self._with_headers,
                 one_by_one=self._unreadable.is_searching,
             )
@@ -232,10 +234,10 @@ class Consumer:
             commit_for_lag(self._require_client(), self._topic, ours)
 
     def _watch_uncounted(self, uncounted: int, records: int) -> None:
-        """Join again with a client that prefetches little if keys and headers took many bytes of few records."""
-        is_much = uncounted > UNCOUNTED_BYTES and records <= UNCOUNTED_RECORDS
-        if is_much and not LITTLE_PREFETCH.items() <= self._config.items():
+        """Join again, to prefetch little, if keys and headers took many bytes of few records."""
+        if uncounted > UNCOUNTED_BYTES and records <= UNCOUNTED_RECORDS and not self._prefetches_little:
             self._config |= LITTLE_PREFETCH
+            self._prefetches_little = True
             what = f"{records} records of {self._topic} have keys or headers that are large or unreadable"
             self.errors.request_rejoin(f"{what}: from now on little is fetched ahead")
 

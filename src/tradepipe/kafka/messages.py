@@ -8,8 +8,14 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Messa
 from tradepipe.trade.record import HEADER_BYTES, Headers, Record
 from tradepipe.trade.records import Records, sum_lengths
 
-SLICE_RECORDS: Final = 12
-"""Messages requested from librdkafka at once, which takes 10 MB for the headers that each of them can have."""
+SLICE_RECORDS: Final = 32
+"""Messages requested from librdkafka at once: it takes 10 MB for the headers that each of them can have."""
+
+SLICE_RECORDS_WITH_HEADERS: Final = 16
+"""The same where headers are read, which then take more."""
+
+SMALL_SLICE_RECORDS: Final = 8
+"""The same where little is prefetched, because keys or headers are large."""
 
 SLICE_BYTES: Final = 1 << 20
 """Bytes of messages requested at once, if they are as large as those before; also of slices that are read together."""
@@ -131,6 +137,7 @@ def read_group(
     *,
     limit: int,
     budget: int,
+    small_slices: bool,
     with_headers: bool,
     one_by_one: bool = False,
 ) -> Group:
@@ -146,10 +153,15 @@ def read_group(
 
         budget: bytes of memory behind which nothing more is requested.
 
+        small_slices: request few messages at once.
+
         with_headers: read headers and timestamps too.
 
         one_by_one: leave the messages as they are, which is also done if there is an error among them.
     """
+    slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
+    if small_slices:
+        slice_records = SMALL_SLICE_RECORDS
     columns, ends, first_timestamp = _Columns(topic), list[Message](), None
     count, memory, next_slice = 0, 0, 1
     while messages:
@@ -165,7 +177,7 @@ def read_group(
             size = sum_lengths(keys) + sum_lengths(values) + _memory_of_headers(messages, headers)
             memory += size
             count += len(messages)
-            next_slice = min(limit - count, SLICE_RECORDS, 1 + SLICE_BYTES * len(messages) // max(size, 1))
+            next_slice = min(limit - count, slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
             if memory >= budget:
                 next_slice = 0
             if is_left:
