@@ -366,7 +366,11 @@ class Consumer:
             for place in places:
                 self.assignments.pop(place.partition, None)
                 self._unreadable.drop(place.partition)
-        # confluent_kafka unassigns them when this returns.
+        # Here, although confluent_kafka does it when this returns: its call was seen to hang, and with it the process.
+        if self._incremental:
+            client.incremental_unassign(places)
+        else:
+            client.unassign()
         self.rebalances["revoke"] += 1
         logger.info("revoked partitions %s of %s", sorted(place.partition for place in places), self._topic)
 
