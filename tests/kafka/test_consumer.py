@@ -233,53 +233,39 @@ def test_one_poll_brings_no_more_than_it_was_asked_for(join, produce):
     assert list(range(20)) == [record.offset for records in polled for record in records]
 
 
+def largest_poll(member):
+    """Read the hundred records of partition 0, and return how many the largest poll had."""
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    sizes = []
+    while len(member.records) < 100:
+        sizes.append(len(member.poll(100)))
+    return max(sizes)
+
+
 def test_a_poll_ends_when_its_values_reach_a_limit(join, produce, monkeypatch):
     monkeypatch.setattr(consumer, "POLL_BYTES", 4_000)
     produce(*[b"x" * 1_000] * 100)
-    member = join()
-    member.assigned(0, 1, 2, 3)
-    member.start(0, 0)
 
-    sizes = []
-    while len(member.records) < 100:
-        sizes.append(len(member.poll(100)))
-
-    assert max(sizes) <= 1 + messages.SLICE_RECORDS
+    assert largest_poll(join()) <= 1 + messages.SLICE_RECORDS
 
 
-def test_headers_count_by_the_memory_they_take(join, kafka, topic, monkeypatch):
-    monkeypatch.setattr(consumer, "POLL_BYTES", HEADER_BYTES * 100)
+@pytest.fixture(params=[[("a", None)] * 100, [("a", bytes(15_000))]], ids=["many headers", "long headers"])
+def records_with_headers(request, kafka, topic):
+    """A hundred records, whose headers take much memory."""
     client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
     for _ in range(100):
-        client.produce(topic, b"x", partition=0, headers=[("a", None)] * 100)
+        client.produce(topic, b"x", partition=0, headers=request.param)
     assert 0 == client.flush(120)
-    member = join(with_headers=True)
-    member.assigned(0, 1, 2, 3)
-    member.start(0, 0)
-
-    sizes = []
-    while len(member.records) < 100:
-        sizes.append(len(member.poll(100)))
-
-    assert max(sizes) <= 1 + messages.SLICE_RECORDS
 
 
+@pytest.mark.usefixtures("records_with_headers")
 @pytest.mark.parametrize("with_headers", [True, False])
-def test_long_values_of_headers_count_too(join, kafka, topic, monkeypatch, with_headers):
+def test_headers_count_by_the_memory_they_take(join, monkeypatch, with_headers):
     monkeypatch.setattr(consumer, "POLL_BYTES", HEADER_BYTES * 100)
-    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
-    for _ in range(100):
-        client.produce(topic, b"x", partition=0, headers=[("a", bytes(15_000))])
-    assert 0 == client.flush(120)
-    member = join(with_headers=with_headers)
-    member.assigned(0, 1, 2, 3)
-    member.start(0, 0)
+    slice_records = messages.SLICE_RECORDS_WITH_HEADERS if with_headers else messages.SLICE_RECORDS
 
-    sizes = []
-    while len(member.records) < 100:
-        sizes.append(len(member.poll(100)))
-
-    assert max(sizes) <= 1 + messages.SLICE_RECORDS
+    assert largest_poll(join(with_headers=with_headers)) <= 1 + slice_records
 
 
 def test_each_record_has_its_own_headers(join, kafka, topic):
@@ -352,7 +338,7 @@ def test_a_member_joins_again_once_to_fetch_little_ahead_where_keys_are_large(jo
     member.until(lambda: len(member.records) == 10)
 
     assert keys == [record.key for record in member.records]
-    assert 1 == sum("keys or headers that are large or unreadable: from now on" in each for each in caplog.messages)
+    assert 1 == sum("large or unreadable; prefetching little from now on" in each for each in caplog.messages)
 
 
 @pytest.mark.real

@@ -159,7 +159,7 @@ MEMORY = 512
 
 
 UNCOUNTED_MEMORY = 768
-"""The same until the stage has noticed that keys or headers are large."""
+"""The same where keys are large, of which a second response may arrive until the stage has noticed it."""
 
 
 def send_bombs(pipeline):

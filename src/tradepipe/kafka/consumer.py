@@ -18,8 +18,8 @@ from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.malformed import MalformedRecords
-from tradepipe.kafka.messages import SLICE_BYTES, Group, read, read_group, seconds_of
-from tradepipe.kafka.misnumbered import MisnumberedRecords, is_behind_misnumbered, is_reset
+from tradepipe.kafka.messages import Group, read, read_group, seconds_of
+from tradepipe.kafka.misnumbered import MisnumberedRecords, is_after_misnumbered, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import Record
@@ -36,12 +36,11 @@ LEAVE_TIMEOUT: Final = 5.0
 POLL_BYTES: Final = 16 << 20
 """Bytes of keys and values and memory of headers after which a poll ends, although there are more records."""
 
-
 UNCOUNTED_BYTES: Final = 8 << 20
-"""Bytes of keys and headers, which librdkafka prefetches without counting them."""
+"""Bytes of large keys and headers in a poll from which on little is prefetched: librdkafka does not count them."""
 
 UNCOUNTED_RECORDS: Final = 1_000
-"""In how many records of a poll at most they are too much."""
+"""Records of such a poll at most: with more, the keys and headers of each are small."""
 
 
 class Consumer:
@@ -104,9 +103,8 @@ class Consumer:
     def high_watermark(self, partition: int) -> int | None:
         """Return the high watermark at the last fetch of an assigned partition; None before the first fetch."""
         try:
-            watermarks = self._require_client().get_watermark_offsets(
-                TopicPartition(self._topic, partition), cached=True
-            )
+            place = TopicPartition(self._topic, partition)
+            watermarks = self._require_client().get_watermark_offsets(place, cached=True)
         except KafkaException:
             return None
         return watermarks[1] if watermarks and watermarks[1] >= 0 else None
@@ -151,8 +149,7 @@ class Consumer:
                 with_headers=self._with_headers,
                 one_by_one=self._unreadable.is_searching,
             )
-            if group.memory >= SLICE_BYTES:
-                uncounted += group.uncounted_bytes()
+            uncounted += group.uncounted_bytes()
             received = self._receive(group)
             if records:
                 records.extend(received)
@@ -239,7 +236,7 @@ class Consumer:
             self._config |= LITTLE_PREFETCH
             self._prefetches_little = True
             what = f"{records} records of {self._topic} have keys or headers that are large or unreadable"
-            self.errors.request_rejoin(f"{what}: from now on little is fetched ahead")
+            self.errors.request_rejoin(f"{what}; prefetching little from now on")
 
     def _receive(self, group: Group) -> Records:
         """Return the records of a group that are to be delivered; move the positions on."""
@@ -309,7 +306,7 @@ class Consumer:
         elif not is_reset(error):
             self.errors.handle(error)
         elif state is not None and state.next_offset is not None:
-            if is_behind_misnumbered(message, state.next_offset):
+            if is_after_misnumbered(message, state.next_offset):
                 self._misnumbered.ended.add(state.partition)
                 return
             # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
@@ -366,7 +363,6 @@ class Consumer:
             for place in places:
                 self.assignments.pop(place.partition, None)
                 self._unreadable.drop(place.partition)
-        # Here, although confluent_kafka does it when this returns: its call was seen to hang, and with it the process.
         if self._incremental:
             client.incremental_unassign(places)
         else:

@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition
 
 from tradepipe.background import run_in_thread
 from tradepipe.kafka.assignment import correct_offset, is_misnumbered
-from tradepipe.kafka.misnumbered import is_behind_misnumbered
+from tradepipe.kafka.misnumbered import is_after_misnumbered
 from tradepipe.trade.record import UnreadableBatch
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ PROOFS: Final = 2
 
 CALM_RECORDS: Final = 10_000
 """
-Records in a row that end a search: the next malformed one behind them is another standstill, of ten seconds.
+Records in a row that end a search: the next malformed one after them is another standstill, of ten seconds.
 
 With fewer, a writer holds the partition for long by few records.
 """
@@ -112,7 +112,7 @@ class _Search:
         if error is None and offset is not None:
             self._read(offset)
             return self.calm >= CALM_RECORDS
-        if is_behind_misnumbered(message, self._position):
+        if is_after_misnumbered(message, self._position):
             self._continue()
             return False
         return True  # the end of the partition, or a batch that is refused otherwise

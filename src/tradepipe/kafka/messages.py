@@ -122,11 +122,13 @@ class Group(NamedTuple):
 
     def uncounted_bytes(self) -> int:
         """
-        Return how much of the memory is taken by keys and headers.
+        Return how much of the memory is taken by keys and headers; 0 if all of it is less than a slice may take.
 
         librdkafka counts only values towards `queued.max.messages.kbytes`: whatever else they
         hold, it prefetches up to `queued.min.messages` messages.
         """
+        if self.memory < SLICE_BYTES:
+            return 0
         return self.memory - sum_lengths(list(map(_value, self.messages)) or self.records.values)
 
 

@@ -15,7 +15,7 @@ def is_reset(error: KafkaError | None) -> bool:
     return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
 
 
-def is_behind_misnumbered(message: Message, position: int) -> bool:
+def is_after_misnumbered(message: Message, position: int) -> bool:
     """
     Return whether a message reports that librdkafka continued after the wrong offset of a misnumbered record.
 

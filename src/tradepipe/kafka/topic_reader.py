@@ -15,7 +15,7 @@ from tradepipe.kafka.config import Config, consumer_config, without_producer_key
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
 from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import to_record
-from tradepipe.kafka.misnumbered import is_behind_misnumbered, is_reset
+from tradepipe.kafka.misnumbered import is_after_misnumbered, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
 
@@ -160,7 +160,7 @@ class TopicReader(AssignedConsumer):
         partition, offset = message.partition() or 0, message.offset() or 0
         position = self._positions.get(partition, 0)
         if message.error() is not None:
-            return is_behind_misnumbered(message, position)
+            return is_after_misnumbered(message, position)
         return is_misnumbered(offset, position) and correct_offset(offset, position) is None
 
     def _read(self, message: Message) -> Iterator[Record]:
@@ -173,7 +173,7 @@ class TopicReader(AssignedConsumer):
             if offset < self._missing.get(partition, 0):
                 yield to_record(message, self._topic)
             self._move_to(partition, offset + 1)
-        elif is_behind_misnumbered(message, self._positions.get(partition, 0)):
+        elif is_after_misnumbered(message, self._positions.get(partition, 0)):
             self._restart(partition)
         elif self._is_end(error):
             self._move_to(partition, offset)
