@@ -22,9 +22,9 @@ _INTRODUCTION: Final = """# Comparison
 `make bench ARGS="--connect --write"` measures and writes this page: all contenders in one run and in turn, each in a
 process of its own, on real Kafka, a real registry and a real PostgreSQL with their default settings. Rates count from
 the first COMMIT to the last, or from the start of the process. Read the ratios: rates are those of one machine, on
-which the services and the contender share the cores. Before the first run the topic is read twenty times, since Kafka's
-first thousands of requests cost it several times as much as later ones. After each run the table is compared with the
-trades that were sent, and each output of the validator with its source.
+which the services and the contender share the cores. Before the first run the topic is read twenty times, because
+Kafka's first thousands of requests take several times as much CPU as later ones. After each run the table is compared
+with the trades that were sent, and each output of the validator with its source.
 
 - Machine: {machine}
 - {trades:,} trades on 4 partitions, each figure the median of {runs} runs, with the lowest and the highest
