@@ -78,10 +78,10 @@ def changed(place, old, new):
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (changed(AT["side"], b"\x02", b"\x01"), "side names choice -1 of 3"),
-        (changed(AT["notional"], b"\x02", b"\x01"), "notional names choice -1 of 2"),
-        (changed(AT["side"], b"\x02", b"\x83\x00"), "side names choice -2 of 3"),
-        (changed(AT["currency"], b"\x02", b"\x03"), "currency names choice -2 of 2"),
+        (changed(AT["side"], b"\x02", b"\x01"), "side holds enum symbol -1, outside 0 to 2"),
+        (changed(AT["notional"], b"\x02", b"\x01"), "notional holds union branch -1, outside 0 to 1"),
+        (changed(AT["side"], b"\x02", b"\x83\x00"), "side holds enum symbol -2, outside 0 to 2"),
+        (changed(AT["currency"], b"\x02", b"\x03"), "currency holds union branch -2, outside 0 to 1"),
         (changed(3, b"\x02", b"\x80\x80\x80\x80\x20"), "version holds a number of more than 32 bits"),
         (changed(3, b"\x02", b"\x80\x80\x80\x80\x80\x00"), "version holds a number of more than 5 bytes"),
         (changed(AT["notional"] + 1, BODY[AT["notional"] + 1 :][:6], b"\x10\x7f" + b"\xff" * 7), "more digits than"),

@@ -35,12 +35,14 @@ _NAMES: Final[dict[str, Any]] = {
     "_decimal_error": primitives.decimal_error,
     "_from_bytes": int.from_bytes,
     "_multiply": EXACT.multiply,
+    "_no_branch_error": primitives.no_branch_error,
     "_out_of_range_error": primitives.out_of_range_error,
+    "_read_branch": primitives.read_branch,
     "_read_date": primitives.read_date,
-    "_read_index": primitives.read_index,
     "_read_int": primitives.read_int,
     "_read_long": primitives.read_long,
     "_read_size": primitives.read_size,
+    "_read_symbol": primitives.read_symbol,
     "_timedelta": timedelta,
     "_unpack_double": Struct("<d").unpack,
     "_unpack_float": Struct("<f").unpack,
@@ -101,7 +103,7 @@ if not 0 < _size < {least_size}:
 _SYMBOL: Final = """\
 {name} = {by_byte}[_body[_at]]
 if {name} is None:
-    _index, _at = _read_index(_body, _at, {count})
+    _index, _at = _read_symbol(_body, _at, {count})
     {name} = {members}[_index]
 else:
     _at += 1
@@ -174,7 +176,7 @@ class _FieldEmitter:
             case Union(branches):
                 # The code of the choice among the writer's branches.
                 self._out.lines(
-                    _INT.replace("_read_int(_body, _at)", f"_read_index(_body, _at, {len(branches)})").format(
+                    _INT.replace("_read_int(_body, _at)", f"_read_branch(_body, _at, {len(branches)})").format(
                         name="_branch"
                     )
                 )
@@ -182,7 +184,7 @@ class _FieldEmitter:
                     with self._out.block(f"{'elif' if index else 'if'} _branch == {index}:"):
                         self._emit_field(field, branch)
                 with self._out.block("else:"):
-                    self._out.line(f'raise _Malformed(f"names choice {{_branch}} of {len(branches)}")')
+                    self._out.line(f"raise _no_branch_error(_branch, {len(branches)})")
             case Null():
                 self._emit_constant(field, None)
             case Mismatch(problem):

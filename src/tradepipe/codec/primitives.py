@@ -64,11 +64,24 @@ def read_size(body: bytes, at: int) -> tuple[int, int]:
     return size, at
 
 
-def read_index(body: bytes, at: int, choices: int) -> tuple[int, int]:
-    """Read the index of a symbol or a branch, which must exist; return it and the offset after it."""
+def read_branch(body: bytes, at: int, branches: int) -> tuple[int, int]:
+    """Read the index of a union's branch, which must exist; return it and the offset after it."""
     index, at = _read(body, at, 5, 32)
-    if not 0 <= index < choices:
-        raise Malformed(f"names choice {index} of {choices}")
+    if not 0 <= index < branches:
+        raise no_branch_error(index, branches)
+    return index, at
+
+
+def no_branch_error(index: int, branches: int) -> Malformed:
+    """Return the error for an index that is not of a union's branches."""
+    return Malformed(f"holds union branch {index}, outside 0 to {branches - 1}")
+
+
+def read_symbol(body: bytes, at: int, symbols: int) -> tuple[int, int]:
+    """Read the index of an enum's symbol, which must exist; return it and the offset after it."""
+    index, at = _read(body, at, 5, 32)
+    if not 0 <= index < symbols:
+        raise Malformed(f"holds enum symbol {index}, outside 0 to {symbols - 1}")
     return index, at
 
 
