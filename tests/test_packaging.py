@@ -1,5 +1,6 @@
 """The wheel holds all it needs, and works where nothing but the wheel is."""
 
+import tarfile
 import tomllib
 import zipfile
 from importlib.util import find_spec
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wheel import SHIPPED_AS, run
+from tests.wheel import SHIPPED_AS, SOURCES_OF_SDIST, run
 from tradepipe.postgres.packaged_revisions import required_revision
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,22 @@ def test_the_wheel_holds_every_file_of_the_package(sources, wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tradepipe/")}
 
     assert expected == names
+
+
+def test_an_sdist_holds_everything_that_the_wheel_is_built_from(sources, sdist):
+    """Without the sources of the compiled core, a wheel that is built from it would silently have no core."""
+    expected = {
+        file.relative_to(sources).as_posix()
+        for name in SOURCES_OF_SDIST
+        for file in (sources / name, *(sources / name).rglob("*"))
+        if file.is_file()
+    }
+
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert set() == expected - names
+    assert [] == [name for name in names if name.startswith("tests")]
 
 
 def test_every_folder_of_the_package_is_a_package(sources):

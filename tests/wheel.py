@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "src", "schemas", "migrations", "native")
+SOURCES_OF_SDIST = (*SOURCES, "MANIFEST.in", ".cargo")
 SHIPPED_AS = {"src/tradepipe": "tradepipe", "schemas": "tradepipe/schemas", "migrations": "tradepipe/migrations"}
 LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so", "target")
 
@@ -21,7 +22,7 @@ LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so", "target"
 def sources(pytestconfig, tmp_path_factory) -> Path:
     """A copy of what is built: setuptools leaves its traces beside the sources, and takes files from them."""
     copy = tmp_path_factory.mktemp("sources")
-    for name in SOURCES:
+    for name in SOURCES_OF_SDIST:
         original = pytestconfig.rootpath / name
         if original.is_dir():
             shutil.copytree(original, copy / name, ignore=LEFTOVERS)
@@ -36,6 +37,15 @@ def wheel(sources, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, sources, cwd=sources)
     (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def sdist(sources, tmp_path_factory) -> Path:
+    """The source distribution, from which `python -m build` builds the wheel."""
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, sources, cwd=sources)
+    (built,) = folder.glob("*.tar.gz")
     return built
 
 
