@@ -187,6 +187,22 @@ def test_a_reader_of_a_whole_topic_skips_an_unreadable_batch(kafka, topic, produ
     assert [b"a", b"b"] == [record.value for record in records]
 
 
+def test_a_reader_of_a_whole_topic_logs_a_few_of_many_unreadable_batches_and_the_number_of_the_others(
+    kafka, topic, produce, send_batch, caplog
+):
+    for _ in range(unreadable.LOGGED_BATCHES + 2):
+        send_batch(TOO_LARGE)
+    produce(b"a")
+    limits = {name.replace("_", "."): value for name, value in LIMITS.items()}
+
+    with TopicReader({**kafka, **limits}, topic=topic, timeout=10) as reader:
+        assert [b"a"] == [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))]
+
+    lines = [each for each in caplog.messages if "unreadable record" in each]
+    assert unreadable.LOGGED_BATCHES + 1 == len(lines)
+    assert f"skipped 2 more unreadable records of {topic} within " in lines[-1]
+
+
 def searches(seek, high_watermark):
     return UnreadableBatches("trades", MalformedRecords({}, "trades"), seek, high_watermark)
 
@@ -328,3 +344,42 @@ def test_a_step_without_an_answer_ends_the_search_with_what_is_proven(monkeypatc
     assert (7, 7) == (batch.offset, batch.last_offset)
     assert [(0, 8), (0, 8)] == moves
     assert not batches.is_searching
+
+
+def find_batches(batches, offsets):
+    """Find unreadable batches of two records each."""
+    for offset in offsets:
+        for error in (failed(f"batch {offset}", KafkaError._BAD_COMPRESSION),) * 2:
+            assert (None, False) == batches.handle(0, offset, error)
+        batch, _ = batches.handle(0, offset, None)
+        batch = batch or batches.handle(0, offset, None)[0]
+        assert (offset, offset + 1) == (batch.offset, batch.last_offset)
+
+
+def test_a_flood_of_unreadable_batches_is_a_few_lines_in_the_log_and_the_number_of_the_others(caplog, monkeypatch):
+    """One line for each would let any writer fill the disk of the log."""
+    batches = searches(lambda *_: True, lambda _: None)
+    find_batches(batches, range(0, 200, 2))
+
+    assert unreadable.LOGGED_BATCHES == len(caplog.messages)
+    assert caplog.messages[0].startswith("skipping unreadable records of trades[0]: offsets 0 to 1 cannot be read")
+    assert [] == batches.step(no_position)
+    assert batches.is_active
+    assert unreadable.LOGGED_BATCHES == len(caplog.messages)
+    monkeypatch.setattr(unreadable, "LOG_SECONDS", 0.0)
+    batches.step(no_position)
+
+    assert "skipped 180 more unreadable records of trades within " in caplog.messages[unreadable.LOGGED_BATCHES]
+    assert not batches.is_active
+    find_batches(batches, [200])
+    assert "offsets 200 to 201 cannot be read" in caplog.messages[-1]
+
+
+def test_unreadable_records_that_are_not_logged_are_counted_in_the_log_at_the_latest_when_reading_ends(caplog):
+    batches = searches(lambda *_: True, lambda _: None)
+    find_batches(batches, range(0, 22, 2))
+    for _ in range(2):
+        batches.clear()
+
+    assert "skipped 2 more unreadable records of trades within 0 s" in caplog.messages[unreadable.LOGGED_BATCHES]
+    assert unreadable.LOGGED_BATCHES + 1 == len(caplog.messages)

@@ -141,7 +141,7 @@ def test_a_malformed_record_is_refused_and_those_before_and_behind_it_pass(
     assert sorted(trades) == stored
     assert [2, 6] == [offset for offset, _ in refusals]
     assert f"offsets 2 to 3 cannot be read, and remain in Kafka: {malformed.ERROR}" == refusals[0][1]
-    assert f"skipping malformed records of {pipeline.topic}[0]: offset 6 cannot be read" in caplog.text
+    assert f"skipping unreadable records of {pipeline.topic}[0]: offset 6 cannot be read" in caplog.text
 
 
 @pytest.mark.real

@@ -221,11 +221,7 @@ class MalformedRecords:
                 ranges.popleft()
             if position is not None and ranges and ranges[0][0] <= position:
                 last = ranges.popleft()[1]
-                batch = UnreadableBatch(self._topic, partition, position, last, ERROR)
-                logger.warning(
-                    "skipping malformed records of %s[%d]: %s", self._topic, partition, batch.violation.detail
-                )
-                reached.append(batch)
+                reached.append(UnreadableBatch(self._topic, partition, position, last, ERROR))
                 position = last + 1
             if not ranges:
                 del self._found[partition]

@@ -138,6 +138,7 @@ class TopicReader(AssignedConsumer):
                     moved.add(message.partition() or 0)
                 if not is_repeated:
                     last_event_at = time.monotonic()  # after the yield: the caller may be slow
+        unreadable.clear()
         if unread := sorted(self._missing.keys() - self.blocked_offsets.keys()):
             raise BrokerUnavailable(f"{self._topic}[{unread[0]}] could not be read within {self._quiet_timeout:g} s")
 

@@ -8,6 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaError
 
 from tradepipe.kafka.malformed import MalformedRecords
+from tradepipe.plural import format_count
 from tradepipe.trade.record import UnreadableBatch
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,10 @@ CHECKSUM_SECONDS: Final = 10.0
 
 STEP_TIMEOUT: Final = 5.0
 """Seconds without an answer to a step, for instance because an open transaction hides the offset."""
+
+LOGGED_BATCHES: Final = 10
+LOG_SECONDS: Final = 60.0
+"""So many unreadable batches are logged in this time, and then the number of records in the others."""
 
 
 class BatchSearch:
@@ -94,6 +99,37 @@ class BatchSearch:
             self.offset = (self._unreadable + self._readable + 1) // 2
 
 
+class _SkipLog:
+    """Logs what is skipped; any writer can send much of it."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._begun_at = -LOG_SECONDS
+        self._logged = 0
+        self.unlogged = 0
+        """Records that the log does not mention yet."""
+
+    def record(self, batch: UnreadableBatch) -> None:
+        """Log a batch, or count its records."""
+        self.log_number()
+        if time.monotonic() - self._begun_at >= LOG_SECONDS:
+            self._begun_at, self._logged = time.monotonic(), 0
+        if self._logged < LOGGED_BATCHES:
+            self._logged += 1
+            logger.warning(
+                "skipping unreadable records of %s[%d]: %s", self._topic, batch.partition, batch.violation.detail
+            )
+        else:
+            self.unlogged += batch.last_offset - batch.offset + 1
+
+    def log_number(self, *, at_once: bool = False) -> None:
+        """Log how many records were not logged, if it is time."""
+        seconds = time.monotonic() - self._begun_at
+        if self.unlogged and (at_once or seconds >= LOG_SECONDS):
+            number, self.unlogged = format_count(self.unlogged, "more unreadable record"), 0
+            logger.warning("skipped %s of %s within %.0f s", number, self._topic, seconds)
+
+
 class UnreadableBatches:
     """
     The searches of one consumer, at most one per partition.
@@ -119,6 +155,7 @@ class UnreadableBatches:
         self._high_watermark = high_watermark
         self._searches: dict[int, BatchSearch] = {}
         self._pending: dict[int, int] = {}
+        self._log = _SkipLog(topic)
         # Plain attributes: the consumer reads them in every poll, and almost never is there a search.
         self.is_searching = False
         """Whether messages without an error may be for `handle`."""
@@ -180,6 +217,7 @@ class UnreadableBatches:
             self._move(partition, offset)
         batches += self._malformed.take(position_of)
         for malformed in batches:
+            self._log.record(malformed)
             self._move(malformed.partition, malformed.last_offset + 1)
         for partition, search in list(self._searches.items()):
             # Taken for readable: ending too early costs another search, while skipping too far would lose records.
@@ -188,11 +226,13 @@ class UnreadableBatches:
                 if search.is_done and (batch := self._finish(partition)) is not None:
                     batches.append(batch)
                 self._move(partition, search.offset)
+        self._log.log_number()
         self._note_activity()
         return batches
 
     def clear(self) -> None:
         """Forget all searches."""
+        self._log.log_number(at_once=True)
         self._searches.clear()
         self._pending.clear()
         self._malformed.clear()
@@ -207,7 +247,7 @@ class UnreadableBatches:
 
     def _note_activity(self) -> None:
         self.is_searching = bool(self._searches or self._pending)
-        self.is_active = self.is_searching or self._malformed.is_active
+        self.is_active = self.is_searching or self._malformed.is_active or self._log.unlogged > 0
 
     def _move(self, partition: int, offset: int) -> None:
         self._pending.pop(partition, None)
@@ -221,5 +261,5 @@ class UnreadableBatches:
         if search.last < search.first:  # the next attempt succeeded
             return None
         batch = UnreadableBatch(self._topic, partition, search.first, search.last, search.error)
-        logger.warning("skipping unreadable records of %s[%d]: %s", self._topic, partition, batch.violation.detail)
+        self._log.record(batch)
         return batch
