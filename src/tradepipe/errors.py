@@ -24,8 +24,9 @@ The exceptions of tradepipe.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from tradepipe.trade.constraints import format_value
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Violation
 
@@ -46,6 +47,10 @@ class TradepipeError(Exception):
     # An empty iterator, shared by all, is harmless: it has no state that a caller could use up.
     unsent: Iterator[Trade] = iter(())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickle would call the class with the message alone. A pool of processes hangs or breaks if that fails.
+        return Exception.__new__, (type(self), *self.args), vars(self)
+
 
 class InvalidTrade(TradepipeError):
     """
@@ -63,7 +68,8 @@ class InvalidTrade(TradepipeError):
         self.trade = trade
         self.violations = tuple(violations)
         reasons = "; ".join(f"{violation.code}: {violation.detail}" for violation in self.violations)
-        super().__init__(f"trade {trade.trade_id!r} version {trade.version!r} is not valid: {reasons}")
+        names = f"trade {format_value(trade.trade_id)} version {format_value(trade.version)}"
+        super().__init__(f"{names} is not valid: {reasons}")
 
 
 class DeliveryFailed(TradepipeError):
