@@ -59,6 +59,41 @@ def test_a_database_without_tables_is_outdated(database, emptied):
         assert current(connection) is None
 
 
+def test_tables_in_a_schema_that_search_path_lacks_are_not_reported_as_missing(connection):
+    """`migrate upgrade` would create others in another schema."""
+    connection.execute(text("CREATE SCHEMA elsewhere; SET search_path = elsewhere"))
+
+    with pytest.raises(DatabaseOutdated) as raised:
+        check_revision(connection)
+
+    assert str(raised.value) == (
+        f"the database is at revision none, this build needs {required_revision()}: search_path is 'elsewhere', but "
+        "tradepipe's tables are in database schema public; add ?options=-csearch_path=public to the URL, or set "
+        "search_path by ALTER ROLE"
+    )
+
+
+def test_tables_in_a_schema_that_the_role_may_not_use_are_not_reported_as_missing(connection):
+    """PostgreSQL takes such a schema of search_path for one that does not exist."""
+    connection.execute(
+        text(
+            "CREATE SCHEMA apart; ALTER TABLE tradepipe_revision SET SCHEMA apart; "
+            "CREATE ROLE reader; SET LOCAL ROLE reader; SET search_path = apart"
+        )
+    )
+
+    with pytest.raises(DatabaseOutdated, match="in database schema apart, on which role reader lacks USAGE; GRANT it"):
+        check_revision(connection)
+
+
+@pytest.mark.parametrize("path", ["''", "missing, 'as well'"])
+def test_a_search_path_without_a_schema_that_exists_is_named(database, path):
+    with create_engine_for(database, application_name="test").connect() as connection:
+        connection.execute(text(f"SET search_path = {path}"))
+        with pytest.raises(DatabaseOutdated, match=r"search_path is '.*', which names no database schema that exists"):
+            check_revision(connection)
+
+
 def test_the_error_of_an_outdated_database_names_both_revisions(connection):
     set_revision(connection, "0000_older")
 

@@ -20,6 +20,16 @@ UPGRADE: Final = "tradepipe migrate upgrade"
 _CURRENT: Final[Select[Any]] = select(column("version_num")).select_from(table(VERSION_TABLE))
 _HAS_TABLE: Final = text("SELECT pg_catalog.to_regclass(:table) IS NOT NULL")
 _LAST_POST: Final = text("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(:table)::oid, 'pg_class'::name)")
+_VISIBLE: Final = text(
+    "SELECT pg_catalog.current_setting('search_path'::text), pg_catalog.cardinality(pg_catalog.current_schemas(false))"
+)
+_ROLE: Final = text("SELECT current_user")
+_ELSEWHERE: Final = text(
+    "SELECT space.nspname, pg_catalog.has_schema_privilege(space.oid, 'USAGE'::text) "
+    "FROM pg_catalog.pg_class AS found JOIN pg_catalog.pg_namespace AS space ON space.oid = found.relnamespace "
+    "WHERE found.relname = CAST(:table AS pg_catalog.name) AND found.relkind = 'r' "
+    "AND NOT pg_catalog.pg_table_is_visible(found.oid) ORDER BY 2 DESC, 1 LIMIT 1"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +65,8 @@ def check_revision(connection: Connection) -> None:
     if found == needed:
         return
     if found is None or _number(found) < _number(needed):
-        raise DatabaseOutdated(
-            f"the database is at revision {found or 'none'}, this build needs {needed}: upgrade it with `{UPGRADE}`"
-        )
+        advice = (_advise_on_search_path(connection) if found is None else None) or f"upgrade it with `{UPGRADE}`"
+        raise DatabaseOutdated(f"the database is at revision {found or 'none'}, this build needs {needed}: {advice}")
     if _number(found) == _number(needed):
         raise ConfigurationError(
             f"the database is at revision {found}, but this build's revision with that number is {needed}"
@@ -70,6 +79,23 @@ def check_revision(connection: Connection) -> None:
                 f"this build knows revisions up to {needed}: upgrade this build"
             )
     _log.info("the database is at revision %s, ahead of this build's %s", found, needed)
+
+
+def _advise_on_search_path(connection: Connection) -> str | None:
+    """Say what is wrong with search_path if no table is found by it, although the database may have one."""
+    path, schemas = connection.execute(_VISIBLE).one()
+    if elsewhere := connection.execute(_ELSEWHERE, {"table": VERSION_TABLE}).first():
+        schema, is_usable = elsewhere
+        found = f"search_path is {path!r}, but tradepipe's tables are in database schema {schema}"
+        if not is_usable:
+            return f"{found}, on which role {connection.scalar(_ROLE)} lacks USAGE; GRANT it, as the schema's owner"
+        return f"{found}; add ?options=-csearch_path={schema} to the URL, or set search_path by ALTER ROLE"
+    if not schemas:
+        return (
+            f"search_path is {path!r}, which names no database schema that exists; create one, or set search_path by "
+            f"ALTER ROLE, and upgrade the database with `{UPGRADE}`"
+        )
+    return None
 
 
 def _number(revision: str) -> int:
