@@ -113,6 +113,10 @@ def test_a_session_that_ended_between_two_transactions_is_replaced(recorder, oth
     other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
 
     assert pid != recorder.run_works(*[lambda connection: connection.scalar(PID)] * 2)
+    # libpq has dropped the server's message.
+    assert [
+        "PostgreSQL is unavailable: server closed the connection unexpectedly; its log has the reason"
+    ] == recorder.outages
 
 
 def test_an_outage_is_reported_once_and_its_end_once(recorder):
@@ -249,7 +253,32 @@ def test_what_cannot_be_made_smaller_waits(recorder):
     tries = iter([too_slow, too_slow, insert])
 
     assert "inserted" == recorder.connection.retry_forever(lambda: recorder.connection.run_in_transaction(next(tries)))
-    assert (["PostgreSQL takes too long"], 1) == (recorder.outages, len(recorder.recoveries))
+    reason = "PostgreSQL took too long: canceling statement due to statement timeout"
+    assert ([reason], 1) == (recorder.outages, len(recorder.recoveries))
+
+
+def set_for_database(connection, setting, value):
+    """Set a default for new sessions, as an administrator may."""
+    name = connection.scalar(text("SELECT current_database()"))
+    connection.execute(text(f"ALTER DATABASE {name} SET {setting} = '{value}'"))
+    connection.commit()
+
+
+def test_a_statement_timeout_that_is_too_short_to_connect_is_named(recorder, other):
+    """Once it is open, a session has its own."""
+    set_for_database(other, "statement_timeout", "1ms")
+    recorder.at_outage = lambda: set_for_database(other, "statement_timeout", "0")
+    # PostgreSQL connects in less time now and then.
+    for _ in range(100):
+        recorder.connection.retry_forever(recorder.connection.connect)
+        recorder.connection.close()
+        if recorder.outages:
+            break
+
+    assert [
+        "PostgreSQL took too long: canceling statement due to statement timeout; "
+        "check statement_timeout of the role and the database"
+    ] == recorder.outages
 
 
 def test_a_refusal_of_the_data_is_the_callers(recorder):

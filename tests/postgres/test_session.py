@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.postgres.batches import connected, count, execute
-from tradepipe.errors import DatabaseOutdated
+from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres import session
 from tradepipe.postgres.copy import STAGING
 from tradepipe.postgres.deadline import AnswerTimeout
@@ -31,6 +31,33 @@ def test_the_timeouts_of_lock_statement_and_client_increase(migrated):
 
     assert [5, 15] == limits
     assert limits[-1] < session.CLIENT_DEADLINE
+
+
+def test_timeouts_of_the_database_do_not_hold_for_batches(migrated):
+    """They would end each try of a large batch; the client's deadline leads to a smaller one."""
+    with create_engine_for(migrated, application_name="watch").connect() as watching:
+        name = watching.scalar(text("SELECT current_database()"))
+        timeouts = watching.scalars(
+            # The last one since PostgreSQL 17.
+            text("SELECT name FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')")
+        ).all()
+        for timeout in timeouts:
+            watching.execute(text(f"ALTER DATABASE {name} SET {timeout} = '100ms'"))
+        watching.commit()
+
+    with connected(migrated) as connection, connection.begin():
+        connection.execute(text("SELECT pg_sleep(0.2)"))
+        assert "100ms" not in [connection.scalar(text(f"SHOW {timeout}")) for timeout in timeouts]
+
+
+def test_an_idle_timeout_of_the_url_that_would_end_sessions_is_refused(migrated):
+    option = "options=-cidle_in_transaction_session_timeout%3D{}"
+    url = f"{migrated}{'&' if '?' in migrated else '?'}{option}"
+    with pytest.raises(ConfigurationError, match="PGOPTIONS set idle_in_transaction_session_timeout to 10 ms"):
+        session.open_session(create_engine_for(url.format("10"), application_name=APPLICATION))
+
+    for allowed in ("0", "1s"):
+        session.open_session(create_engine_for(url.format(allowed), application_name=APPLICATION)).close()
 
 
 def test_the_staging_table_exists_and_is_empty(migrated):

@@ -164,15 +164,15 @@ def translate(error: BaseException, *, connected_before: bool) -> DatabaseUnavai
     """
     match classify(error, connected_before=connected_before):
         case FailureClass.UNAVAILABLE:
-            return DatabaseUnavailable(_first_line(error), service=POSTGRESQL)
+            return DatabaseUnavailable(first_line(error), service=POSTGRESQL)
         case FailureClass.CONTENTION | FailureClass.TIMEOUT:
             return DatabaseUnavailable(describe(error), is_answering=True)
         case FailureClass.CONFIGURATION if _INVALID_PARAMETER.search(str(_cause(error))):
             return ConfigurationError(
-                f"PostgreSQL's connection parameters are wrong: {_first_line(error)}{_advice(error)}"
+                f"PostgreSQL's connection parameters are wrong: {first_line(error)}{_advice(error)}"
             )
         case FailureClass.CONFIGURATION:
-            return ConfigurationError(f"PostgreSQL rejected the request: {_first_line(error)}{_advice(error)}")
+            return ConfigurationError(f"PostgreSQL rejected the request: {first_line(error)}{_advice(error)}")
         case _:
             return None
 
@@ -181,12 +181,12 @@ def describe(error: BaseException) -> str:
     """Say why a retry is needed: the server is unavailable, another transaction is in the way, or it takes too long."""
     match classify(error, connected_before=True):
         case FailureClass.CONTENTION:
-            reason = "; ".join(getattr(error, "__notes__", ())) or _first_line(error)
+            reason = "; ".join(getattr(error, "__notes__", ())) or first_line(error)
             return f"PostgreSQL is available, but another transaction is in the way: {reason}"
         case FailureClass.TIMEOUT:
-            return f"PostgreSQL took too long: {_first_line(error)}"
+            return f"PostgreSQL took too long: {first_line(error)}"
         case _:
-            return f"{POSTGRESQL} is unavailable: {_first_line(error)}"
+            return f"{POSTGRESQL} is unavailable: {first_line(error)}"
 
 
 def is_too_large(error: BaseException) -> bool:
@@ -244,11 +244,16 @@ def _contains_any(text: str, parts: tuple[str, ...]) -> bool:
     return any(part in text for part in parts)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the primary message of the server, or the first line of the driver's message."""
     cause = _cause(error)
     primary = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
-    return primary or next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    line = primary or next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    # libpq drops the message of a server that ends a session.
+    return f"{line}; its log has the reason" if line.startswith(_SESSION_ENDED) else line
+
+
+_SESSION_ENDED: Final = "server closed the connection unexpectedly"
 
 
 def _advice(error: BaseException) -> str:
@@ -265,6 +270,6 @@ def _advice(error: BaseException) -> str:
     elif cause.pgcode is not None:
         advice = _ADVICE.get(cause.pgcode)
     else:
-        refusal = _first_line(error).rpartition("failed:")[2]
+        refusal = first_line(error).rpartition("failed:")[2]
         advice = next((advice for word, advice in _ADVICE_ON_CONNECTING.items() if word in refusal), None)
     return f"; {advice}" if advice else ""

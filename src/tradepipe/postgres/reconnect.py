@@ -15,7 +15,7 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.outage import Backoff
 from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout, Deadline
-from tradepipe.postgres.failures import FailureClass, RowsVanished, classify, describe, translate
+from tradepipe.postgres.failures import FailureClass, RowsVanished, classify, describe, first_line, translate
 from tradepipe.postgres.locks import is_lock_timeout, name_lock_holders
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,11 @@ class StopRequested(Exception):
 
 
 class TransactionTooSlow(Exception):
-    """A statement exceeded the server's timeout, or a transaction the client's deadline; a smaller one may succeed."""
+    """
+    A statement exceeded the server's timeout, or a transaction the client's deadline; a smaller one may succeed.
+
+    The message is the reason.
+    """
 
 
 class CommitRefused(Exception):
@@ -134,7 +138,7 @@ class ReconnectingConnection:
             if deadline.expired:
                 if not committing:
                     self.close()
-                    raise TransactionTooSlow from error
+                    raise TransactionTooSlow(f"no answer within {session.CLIENT_DEADLINE:g} s") from error
                 # The server may have committed although its answer did not arrive in time. A smaller batch would not
                 # help, and the caller must find out what is stored before it stores again.
                 raise AnswerTimeout(f"no answer to COMMIT within {session.CLIENT_DEADLINE:g} s") from error
@@ -175,8 +179,8 @@ class ReconnectingConnection:
         while True:
             try:
                 return self.retry(attempt)
-            except TransactionTooSlow:
-                self.report_outage("PostgreSQL takes too long")
+            except TransactionTooSlow as slow:
+                self.report_outage(f"PostgreSQL took too long: {slow}")
 
     def report_outage(self, reason: str) -> None:
         """Begin or continue an outage, and wait until the next try is due; `StopRequested` if `stop` was called."""
@@ -190,7 +194,9 @@ class ReconnectingConnection:
         """Wait until another try is due; raise if another try would not help."""
         kind = classify(error, connected_before=self._connected_before)
         if kind is FailureClass.TIMEOUT:
-            raise TransactionTooSlow from error
+            # A session has its own timeouts as soon as it is open.
+            advice = "" if self._connection else "; check statement_timeout of the role and the database"
+            raise TransactionTooSlow(f"{first_line(error)}{advice}") from error
         if kind is FailureClass.CONTENTION:
             self._conflicts += 1
             if isinstance(error, RowsVanished) and self._conflicts > IMMEDIATE_RETRIES:

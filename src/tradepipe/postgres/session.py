@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg2
 from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import make_dsn
-from sqlalchemy import URL, Connection, Dialect, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
@@ -213,6 +213,17 @@ _LIMITS: Final = "SET lock_timeout = '5s'; SET statement_timeout = '15s'"
 _CHECK: Final = "SET client_connection_check_interval = '1s'"
 _CAN_CHECK: Final = (14,)
 
+# Instead, the client's deadline ends a transaction: by this timeout PostgreSQL would end the session, of which libpq
+# reports only that it is closed, and the same batch would be tried again for ever.
+_NO_TRANSACTION_TIMEOUT: Final = "SET transaction_timeout = 0"
+_HAS_TRANSACTION_TIMEOUT: Final = (17,)
+
+_IDLE_TIMEOUT: Final = text(
+    "SELECT CAST(setting AS int) FROM pg_catalog.pg_settings WHERE name = 'idle_in_transaction_session_timeout'::text"
+)
+MIN_IDLE_MILLISECONDS: Final = 1_000
+"""The shortest `idle_in_transaction_session_timeout` that a busy machine does not exceed between two statements."""
+
 
 def open_session(engine: Engine) -> Connection:
     """Open a connection that can store batches; raises as `check_revision`, and sqlalchemy.exc.DBAPIError."""
@@ -220,8 +231,12 @@ def open_session(engine: Engine) -> Connection:
     try:
         with Deadline(connection, CLIENT_DEADLINE), name_lock_holders(connection), connection.begin():
             connection.exec_driver_sql(_LIMITS)
-            if (connection.dialect.server_version_info or ()) >= _CAN_CHECK:
+            version = connection.dialect.server_version_info or ()
+            if version >= _CAN_CHECK:
                 connection.exec_driver_sql(_CHECK)
+            if version >= _HAS_TRANSACTION_TIMEOUT:
+                connection.exec_driver_sql(_NO_TRANSACTION_TIMEOUT)
+            _check_idle_timeout(connection)
             check_revision(connection)
             copy.create_temporary_tables(connection)
     except BaseException:
@@ -229,6 +244,16 @@ def open_session(engine: Engine) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_idle_timeout(connection: Connection) -> None:
+    """Check that the URL or PGOPTIONS leave the client time between two statements."""
+    milliseconds = connection.scalar(_IDLE_TIMEOUT) or 0
+    if 0 < milliseconds < MIN_IDLE_MILLISECONDS:
+        raise ConfigurationError(
+            f"the database URL or PGOPTIONS set idle_in_transaction_session_timeout to {milliseconds} ms: PostgreSQL "
+            f"would end sessions between two statements; leave it out, or set at least {MIN_IDLE_MILLISECONDS} ms"
+        )
 
 
 @contextmanager

@@ -141,15 +141,17 @@ class SinkStore(ReconnectingConnection):
                 # The other halves were read under the same ownership: none of them could be stored either.
                 batches.appendleft(part)
                 batches = deque(each.without_partition(ownership) for each in batches)
-            except TransactionTooSlow:
+            except TransactionTooSlow as slow:
                 if len(part.records) > 1:
                     logger.warning(
-                        "storing %d records took PostgreSQL too long, retrying with half as many", len(part.records)
+                        "storing %d records took PostgreSQL too long, retrying with half as many: %s",
+                        len(part.records),
+                        slow,
                     )
                     # In their order: the offsets of a partition advance without gaps.
                     batches.extendleft(reversed(part.halves()))
                 else:
-                    self.report_outage("PostgreSQL takes too long for a single record")
+                    self.report_outage(f"PostgreSQL took too long for a single record: {slow}")
                     batches.appendleft(part)
             else:
                 yield result
