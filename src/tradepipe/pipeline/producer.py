@@ -1,6 +1,7 @@
 """The producer: trades from a program to a topic."""
 
 import logging
+import os
 import threading
 import time
 import warnings
@@ -57,8 +58,8 @@ class Producer:
     Threads may share a producer: each failure is reported to one of them. One
     that produces while another one closes the producer gets `RuntimeError` for
     the trades that are not sent. `produce`, `flush` and `close` block; in asyncio
-    call them by `asyncio.to_thread`. A process that forks creates its producer
-    after the fork.
+    call them by `asyncio.to_thread`. After a fork, the new process may use a producer
+    that has sent nothing yet; for any other one it gets `RuntimeError`.
 
     Args:
         kafka: librdkafka's properties, `bootstrap.servers` at least.
@@ -88,7 +89,9 @@ class Producer:
         self._owns_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._serialize = TradeSerializer(self._registry, subject=subject)
+        self._kafka, self._topic = kafka, topic
         self._producer = IdempotentProducer(kafka, topic=topic)
+        self._is_inherited = False
         self._connecting = threading.Lock()
         self._connection: Future[None] | None = None
         self._awaited: tuple[type[Unavailable], str] = (RegistryUnavailable, "the schema registry")
@@ -97,6 +100,7 @@ class Producer:
         self._finalizer = weakref.finalize(
             self, _stop_unclosed, self._producer, self._registry if self._owns_registry else None, topic
         )
+        _producers.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -257,6 +261,11 @@ class Producer:
 
     def _connect(self, timeout: float | None) -> None:
         """Look up the schema and the topic: at the first trade, since construction must not touch the network."""
+        if self._is_inherited:
+            raise RuntimeError(
+                "this Producer was used before the process was forked, and Kafka's client does not work in the new "
+                "process: create a Producer in each process"
+            )
         with self._connecting:
             # In a thread: an HTTP request or a name lookup may take longer than the caller's timeout. The thread
             # continues after the timeout, and the next call waits for the same attempt.
@@ -279,6 +288,17 @@ class Producer:
         self._encode_valid = self._serialize.encode_valid
         self._is_connected = True
 
+    def _disown(self) -> None:
+        """Refuse trades in a forked process, unless nothing was sent before: then it connects itself."""
+        if self._connection is None:
+            return
+        self._is_inherited, self._is_connected = True, False
+        self._encode_valid = lambda _trade: None
+        # Threads that do not exist here may hold its locks, and its trades belong to the other process.
+        _inherited.append(self._producer)
+        self._producer = IdempotentProducer(self._kafka, topic=self._topic)
+        self._finalizer.detach()
+
     def _raise_failures(self, also: Sequence[Undelivered] = ()) -> None:
         if failed := [*self._producer.take_undelivered(), *also]:
             # Decoded from the sent bytes: holding every trade in flight as an object would cost memory.
@@ -286,6 +306,20 @@ class Producer:
                 refused=_trades([each for each in failed if each.refused]),
                 unknown=_trades([each for each in failed if not each.refused]),
             )
+
+
+_producers: Final = weakref.WeakSet[Producer]()
+
+_inherited: Final[list[IdempotentProducer]] = []
+"""The producers of the process that this one was forked from: freeing one would wait for threads that do not exist."""
+
+
+def _disown_producers() -> None:
+    for producer in _producers:
+        producer._disown()
+
+
+os.register_at_fork(after_in_child=_disown_producers)
 
 
 def _stop_unclosed(producer: IdempotentProducer, registry: SchemaRegistry | None, topic: str) -> None:
