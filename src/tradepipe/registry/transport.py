@@ -1,6 +1,7 @@
 """HTTP requests to a registry with one or more URLs: retries, time limits, errors."""
 
 import json
+import os
 import socket
 import ssl
 import threading
@@ -84,24 +85,10 @@ class Transport:
         self._timeout = timeout
         self._retries = retries
         self._proxies = proxies if transport is None else {}
-        self._client = httpx.Client(
-            transport=transport or BoundedTransport(context),
-            mounts={
-                # httpx names a server by such a pattern.
-                f"{parsed.scheme}://{parsed.netloc.decode()}": BoundedTransport(context, proxy)
-                for url, proxy in self._proxies.items()
-                for parsed in [httpx.URL(url)]
-            },
-            # Proxies are validated as configuration; httpx would read them from the environment unchecked.
-            trust_env=False,
-            follow_redirects=False,
-            headers={
-                "Accept": f"{_CONTENT_TYPE}, application/json",
-                "Content-Type": _CONTENT_TYPE,
-                # A compressed response of a few kilobytes can become gigabytes.
-                "Accept-Encoding": "identity",
-            },
-        )
+        self._context = context
+        self._transport = transport
+        self._client = self._create_client()
+        self._process = os.getpid()
 
     def close(self) -> None:
         """Close the connections."""
@@ -130,6 +117,26 @@ class Transport:
         """Return a response's status and message without secrets."""
         # Cut after redacting: a secret that was cut in half would not be recognized.
         return self.redact(response.summary)[:500]
+
+    def _create_client(self) -> httpx.Client:
+        return httpx.Client(
+            transport=self._transport or BoundedTransport(self._context),
+            mounts={
+                # httpx names a server by such a pattern.
+                f"{parsed.scheme}://{parsed.netloc.decode()}": BoundedTransport(self._context, proxy)
+                for url, proxy in self._proxies.items()
+                for parsed in [httpx.URL(url)]
+            },
+            # Proxies are validated as configuration; httpx would read them from the environment unchecked.
+            trust_env=False,
+            follow_redirects=False,
+            headers={
+                "Accept": f"{_CONTENT_TYPE}, application/json",
+                "Content-Type": _CONTENT_TYPE,
+                # A compressed response of a few kilobytes can become gigabytes.
+                "Accept-Encoding": "identity",
+            },
+        )
 
     def _try_all_urls(self, method: str, path: str, content: bytes | None, deadline: float) -> Response | RequestError:
         """Return the first response, or the errors of all URLs combined."""
@@ -177,6 +184,9 @@ class Transport:
         )
 
     def _send(self, url: str, method: str, path: str, content: bytes | None, deadline: float) -> Response:
+        if self._process != (process := os.getpid()):
+            # Forked processes share their connections, and would read each other's responses.
+            self._inherited, self._client, self._process = self._client, self._create_client(), process
         headers = self._credentials.headers()
         remaining = max(deadline - time.monotonic(), 0.001)
         extensions = {DEADLINE: deadline}
