@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
 from tests.eventually import eventually
 from tests.pipeline.test_sink_writer import WriterWithEvents, end_writers
@@ -17,6 +17,7 @@ from tradepipe.pipeline.sink_writer import DatabaseDown, DatabaseUp, GroupProgre
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import ClaimResult
+from tradepipe.postgres.sink_store import OwnershipLost
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import Trade
 
@@ -193,6 +194,73 @@ def test_a_sink_goes_on_without_a_further_connection_that_is_refused(connection,
 
         assert (0, [{0: 1}, {1: 1}], []) == (idle, ends(writer), writer.of(DatabaseDown))
     assert "could not open a further connection" in caplog.text
+
+
+class LimitedRole:
+    """A role that may have two connections at first: an administrator's are not limited."""
+
+    def __init__(self, connection: Connection, database: str) -> None:
+        self._connection = connection
+        self._name = f"few_{make_url(database).database}"
+        self._execute(
+            f"CREATE ROLE {self._name} LOGIN PASSWORD 'few' CONNECTION LIMIT 2",
+            f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {self._name}",
+        )
+        self.url = make_url(database).set(username=self._name, password="few").render_as_string(hide_password=False)
+
+    def set_limit(self, connections: int) -> None:
+        self._execute(f"ALTER ROLE {self._name} CONNECTION LIMIT {connections}")
+
+    def drop(self) -> None:
+        self._execute(f"DROP OWNED BY {self._name}", f"DROP ROLE {self._name}")
+
+    def _execute(self, *statements: str) -> None:
+        with self._connection.begin():
+            for statement in statements:
+                self._connection.execute(text(statement))
+
+
+@pytest.fixture
+def role(connection, database) -> Iterator[LimitedRole]:
+    created = LimitedRole(connection, database)
+    yield created
+    created.drop()
+
+
+REFUSED = "could not open a further connection, the sink goes on without it: PostgreSQL is unavailable: "
+
+
+def test_a_sink_goes_on_without_a_connection_that_is_refused_after_an_outage(role, connection, database, caplog):
+    """Whichever it is: the other stores its batch, and grants claims, which wait for the batches before them."""
+    with running(role.url) as writer:
+        first, second = writer.claim(0, 1)
+        with held(database, "T1"):
+            store_on_both(writer, connection, first, second, trade("T1"))
+            role.set_limit(1)
+            assert 2 == end_writers(connection)
+        writer.claim(2)
+        writer.rest()
+
+    assert [(0, 1, 0), (1, 0, 0)] == sorted(batches.counts(stored) for stored in writer.of(BatchResult))
+    assert (1, 1) == (len(writer.of(DatabaseDown)), len(writer.of(DatabaseUp)))
+    (refused,) = [each for each in caplog.messages if each.startswith(REFUSED)]
+    assert "too many connections for role" in refused
+
+
+def test_a_batch_that_another_connection_takes_over_counts_once_though_its_commit_had_no_answer(
+    role, connection, database, caplog
+):
+    with Proxy(port_of(role.url)) as proxy, running(proxy.instead_of(role.url)) as writer:
+        first, second = writer.claim(0, 1)
+        with held(database, "T1"):
+            store_on_both(writer, connection, first, second, trade("T1"))
+            role.set_limit(1)
+            proxy.swallow_reply_after(b"COMMIT\0")
+        writer.rest()
+
+    assert REFUSED in caplog.text
+    assert [(0, 1, 0), (1, 0, 0)] == sorted(batches.counts(stored) for stored in writer.of(BatchResult))
+    assert ([], [trade("T1")]) == (writer.of(OwnershipLost), trades(connection))
 
 
 def test_a_sink_needs_a_connection(database):

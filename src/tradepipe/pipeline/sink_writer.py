@@ -13,8 +13,8 @@ from tradepipe.kafka.assignment import Assignment
 from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, Window, is_counted
 from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult
-from tradepipe.postgres.reconnect import StopRequested
-from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, SinkStore
+from tradepipe.postgres.reconnect import ConnectionRefused, StopRequested
+from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, SinkStore, StoreElsewhere
 from tradepipe.trade.record import Stale
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,7 @@ class SinkWriter:
                 stale=stale,
                 on_outage=partial(self._begin_outage, number),
                 on_recovery=partial(self._end_outage, number),
+                may_give_up=partial(self._can_go_on_without, number),
             )
             for number in range(connections)
         ]
@@ -262,8 +263,14 @@ class SinkWriter:
             if number == 0:
                 store.retry_forever(store.connect)
             while (task := self._next_task(number)) is not None:
-                if store.has_connected or self._connect(number, task):
+                if not store.has_connected and (problem := store.try_to_connect()) is not None:
+                    self._go_on_without(number, [task], problem)
+                    continue
+                try:
                     self._run_task(store, task)
+                except ConnectionRefused as refused:
+                    rest = refused.rest if isinstance(refused, StoreElsewhere) else [task]
+                    self._go_on_without(number, rest, str(refused))
         except StopRequested:
             pass
         except BaseException as error:  # a thread's top: the other thread raises it
@@ -271,20 +278,22 @@ class SinkWriter:
         finally:
             store.close()
 
-    def _connect(self, number: int, task: WriterTask) -> bool:
-        """Open a further connection; if that fails, leave the task to the other threads, and return False."""
-        problem = self._stores[number].try_to_connect()
-        if problem is None:
-            return True
+    def _can_go_on_without(self, number: int) -> bool:
+        """Return whether another connection can do the work of one for which PostgreSQL has no session left."""
+        with self._changed:
+            others = {other for other, store in enumerate(self._stores) if other != number and store.has_connected}
+            return bool(others - self._down - self._refused)
+
+    def _go_on_without(self, number: int, tasks: Sequence[WriterTask], problem: str) -> None:
+        """Leave tasks to the other threads, and wait until the connection that was refused may be tried again."""
         logger.warning("could not open a further connection, the sink goes on without it: %s", problem)
         with self._changed:
             del self._running[number]
-            self._tasks.appendleft(task)
+            self._tasks.extendleft(reversed(tasks))
             self._refused.add(number)
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopping, CONNECT_AGAIN_SECONDS)
             self._refused.discard(number)
-        return False
 
     def _next_task(self, number: int) -> WriterTask | None:
         """Wait until a thread may start a task, and return it; None if the writer is to stop."""
@@ -305,7 +314,7 @@ class SinkWriter:
     def _find_task(self, number: int) -> int | None:
         """Return the place of the task that a thread may start now."""
         # The first threads take what they can, so that no more connections are open than are needed.
-        if any(lower not in self._running for lower in range(number)):
+        if any(lower not in self._running and lower not in self._refused for lower in range(number)):
             return None
         if any(not isinstance(task, Batch) for task in self._running.values()):
             return None

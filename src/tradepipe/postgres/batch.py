@@ -28,6 +28,8 @@ class Batch:
         first_timestamp: Unix time at which the first record was produced, if known.
 
         taken_at: when the batch was ready to be stored, on the system's monotonic clock.
+
+        unconfirmed: the result of an earlier try whose COMMIT had no answer, if that was over another connection.
     """
 
     group: str
@@ -36,6 +38,7 @@ class Batch:
     records: ValidatedRecords
     first_timestamp: float | None = None
     taken_at: float = field(default_factory=time.monotonic)
+    unconfirmed: "BatchResult | None" = field(default=None, repr=False)
 
     @property
     def partitions(self) -> set[int]:
@@ -158,7 +161,12 @@ _CHECK_CONSTRAINTS_AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 class BatchAttempt:
-    """One batch on its way into the database; remembers a COMMIT without an answer."""
+    """
+    One batch on its way into the database; remembers a COMMIT without an answer.
+
+    Attributes:
+        unconfirmed: the result of the latest try if its COMMIT had no answer.
+    """
 
     def __init__(
         self,
@@ -169,11 +177,11 @@ class BatchAttempt:
         before_commit: Callable[[BatchResult], None],
     ) -> None:
         self._connection = connection
-        self._batch = pending
+        self._batch = replace(pending, unconfirmed=None)
         self._stale = stale
         self._direct = direct
         self._check = before_commit
-        self._unconfirmed: BatchResult | None = None
+        self.unconfirmed = pending.unconfirmed
         self._defer = True
 
     def run(self) -> BatchResult:
@@ -193,12 +201,12 @@ class BatchAttempt:
         result = store(connection, self._batch, defer=self._defer, stale=self._stale, direct=self._direct)
         self._check(result)
         # Before COMMIT: if its answer is lost, this is the result of what may have been committed.
-        self._unconfirmed = result
+        self.unconfirmed = result
         return result
 
     def _resolve_commit(self) -> BatchResult | None:
         """Return the result of an earlier try if its unanswered COMMIT took place."""
-        if self._unconfirmed is None:
+        if self.unconfirmed is None:
             return None
         # The question has its own retries: until it is answered, storing again could collide with our own rows.
         outcome = self._connection.retry_forever(
@@ -206,7 +214,7 @@ class BatchAttempt:
                 lambda connection: offsets.resolve_unknown_commit(connection, self._batch.group, self._batch.ranges)
             )
         )
-        result, self._unconfirmed = self._unconfirmed, None
+        result, self.unconfirmed = self.unconfirmed, None
         if outcome.committed:
             return result
         for ownership in outcome.lost:

@@ -81,15 +81,16 @@ CLASS_OF_SQLSTATE: Final = {
 }
 """Keyed by SQLSTATE, or by its first two characters if it is not listed."""
 
+OUT_OF_CONNECTIONS: Final = ("too many clients", "too many connections", "remaining connection slots")
+"""Messages of a server that has no session left, for anyone, or for this role or database (SQLSTATE 53300)."""
+
 TRANSIENT_FATALS: Final = (
     "is starting up",
     "is shutting down",
     "in recovery mode",
     "not yet accepting connections",
     "the database system is not accepting connections",
-    "too many clients",
-    "too many connections",
-    "remaining connection slots",
+    *OUT_OF_CONNECTIONS,
     "terminating connection",
     "out of memory",
     "could not fork",
@@ -187,6 +188,11 @@ def describe(error: BaseException) -> str:
             return f"PostgreSQL took too long: {first_line(error)}"
         case _:
             return f"{POSTGRESQL} is unavailable: {first_line(error)}"
+
+
+def is_out_of_connections(error: BaseException) -> bool:
+    """Return True if the server refused a connection because it has no session left."""
+    return _contains_any(str(_cause(error)), OUT_OF_CONNECTIONS)
 
 
 def is_too_large(error: BaseException) -> bool:

@@ -15,7 +15,15 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.outage import Backoff
 from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout, Deadline
-from tradepipe.postgres.failures import FailureClass, RowsVanished, classify, describe, first_line, translate
+from tradepipe.postgres.failures import (
+    FailureClass,
+    RowsVanished,
+    classify,
+    describe,
+    first_line,
+    is_out_of_connections,
+    translate,
+)
 from tradepipe.postgres.locks import is_lock_timeout, name_lock_holders
 
 logger = logging.getLogger(__name__)
@@ -24,6 +32,10 @@ T = TypeVar("T")
 
 IMMEDIATE_RETRIES: Final = 3
 """Retries without a wait after a conflict with another transaction."""
+
+
+TRIES_WITHOUT_SESSION: Final = 3
+"""Failed tries after which a connection gives up: the server may still be ending the session before."""
 
 
 class StopRequested(Exception):
@@ -36,6 +48,10 @@ class TransactionTooSlow(Exception):
 
     The message is the reason.
     """
+
+
+class ConnectionRefused(Exception):
+    """PostgreSQL has no session left for a connection that may give up; the message is the reason."""
 
 
 class CommitRefused(Exception):
@@ -54,6 +70,8 @@ class ReconnectingConnection:
         on_outage: called with the reason, once for each outage.
 
         on_recovery: called with the seconds the outage lasted, once for each outage.
+
+        may_give_up: whether to raise `ConnectionRefused` if PostgreSQL has no session left, instead of waiting for one.
     """
 
     def __init__(
@@ -62,12 +80,14 @@ class ReconnectingConnection:
         *,
         on_outage: Callable[[str], None],
         on_recovery: Callable[[float], None],
+        may_give_up: Callable[[], bool] = lambda: False,
         backoff: Backoff | None = None,
     ) -> None:
         self._engine = engine
         self._backoff = backoff or Backoff()
         self._on_outage = on_outage
         self._on_recovery = on_recovery
+        self._may_give_up = may_give_up
         self._connection: Connection | None = None
         self._connected_before = False
         self._is_outdated = False
@@ -77,6 +97,7 @@ class ReconnectingConnection:
         self._stopping = threading.Event()
         self._conflicts = 0
         self._unavailable_since: float | None = None
+        self._reason = ""
 
     @property
     def has_connected(self) -> bool:
@@ -158,6 +179,8 @@ class ReconnectingConnection:
 
             StopRequested: `stop` was called.
 
+            ConnectionRefused: PostgreSQL has no session left, and this connection may give up.
+
             ConfigurationError: an operator is needed.
         """
         while True:
@@ -166,12 +189,8 @@ class ReconnectingConnection:
             except (DBAPIError, psycopg2.Error, RowsVanished) as error:
                 self._recover(error)
                 continue
-            if self._backoff.failures:
-                self._backoff.reset()
             self._conflicts = 0
-            if self._unavailable_since is not None:
-                self._on_recovery(time.monotonic() - self._unavailable_since)
-                self._unavailable_since = None
+            self._end_outage()
             return result
 
     def retry_forever(self, attempt: Callable[[], T]) -> T:
@@ -187,8 +206,18 @@ class ReconnectingConnection:
         if self._unavailable_since is None:
             self._unavailable_since = time.monotonic()
             self._on_outage(reason)
+        elif reason != self._reason:
+            logger.info("retrying: %s", reason)
+        self._reason = reason
         if self._stopping.wait(self._backoff.next_delay()):
             raise StopRequested
+
+    def _end_outage(self) -> None:
+        if self._backoff.failures:
+            self._backoff.reset()
+        if self._unavailable_since is not None:
+            self._on_recovery(time.monotonic() - self._unavailable_since)
+            self._unavailable_since = None
 
     def _recover(self, error: DBAPIError | psycopg2.Error | RowsVanished) -> None:
         """Wait until another try is due; raise if another try would not help."""
@@ -210,6 +239,10 @@ class ReconnectingConnection:
                 self.report_outage(reason)
         elif kind is FailureClass.UNAVAILABLE:
             self.close()
+            is_lasting = self._backoff.failures >= TRIES_WITHOUT_SESSION
+            if is_lasting and is_out_of_connections(error) and self._may_give_up():
+                self._end_outage()
+                raise ConnectionRefused(describe(error)) from error
             self.report_outage(describe(error))
         else:
             raise translate(error, connected_before=self._connected_before) or error

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple, get_args
 
 from sqlalchemy import Connection
@@ -12,7 +13,7 @@ from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.batch import Batch, BatchAttempt, BatchResult
 from tradepipe.postgres.insert import DirectCopy
 from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
-from tradepipe.postgres.reconnect import ReconnectingConnection, TransactionTooSlow
+from tradepipe.postgres.reconnect import ConnectionRefused, ReconnectingConnection, TransactionTooSlow
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.trade.record import Stale
 
@@ -35,6 +36,19 @@ class GrantedClaim(NamedTuple):
 
     result: ClaimResult
     recent_refusals: Sequence[tuple[int, tuple[str, ...]]]
+
+
+class StoreElsewhere(ConnectionRefused):
+    """
+    PostgreSQL has no session left for this connection, and another one must store the rest of a batch.
+
+    Attributes:
+        rest: what is not stored, in its order.
+    """
+
+    def __init__(self, reason: str, rest: Sequence[Batch]) -> None:
+        super().__init__(reason)
+        self.rest = rest
 
 
 class OwnershipLost(NamedTuple):
@@ -68,11 +82,15 @@ class SinkStore(ReconnectingConnection):
 
         on_recovery: called with the seconds it lasted at the end of each outage.
 
+        may_give_up: whether another connection can do the work if PostgreSQL has no session left for this one.
+
     Raises:
         ConfigurationError: the URL or `stale` is invalid. Every method raises it
             if an operator is needed.
 
         StopRequested: in every method, if `stop` was called while it waited.
+
+        ConnectionRefused: in every method, if PostgreSQL has no session left, and the connection may give up.
     """
 
     def __init__(
@@ -84,11 +102,12 @@ class SinkStore(ReconnectingConnection):
         stale: Stale = "accept",
         on_outage: Callable[[str], None],
         on_recovery: Callable[[float], None],
+        may_give_up: Callable[[], bool] = lambda: False,
     ) -> None:
         if stale not in get_args(Stale):
             raise ConfigurationError(f"stale is {stale!r}: it must be {' or '.join(get_args(Stale))}")
         engine = create_engine_for(database, application_name=f"{APPLICATION_NAME}/{owner}")
-        super().__init__(engine, on_outage=on_outage, on_recovery=on_recovery)
+        super().__init__(engine, on_outage=on_outage, on_recovery=on_recovery, may_give_up=may_give_up)
         self._group = group
         self._owner = owner
         self._stale = stale
@@ -122,6 +141,9 @@ class SinkStore(ReconnectingConnection):
         Args:
             before_commit: called with a result before its COMMIT; if it raises, the transaction is rolled back,
                 and after a `TooManyRefusals` the batch is stored without that partition.
+
+        Raises:
+            StoreElsewhere: PostgreSQL has no session left for this connection, which may give up.
         """
         batches = deque([pending])
         while batches:
@@ -129,6 +151,7 @@ class SinkStore(ReconnectingConnection):
             if not part.ranges:  # all of its partitions were dropped
                 continue
             attempt = BatchAttempt(self, part, self._stale, self._direct, before_commit)
+            part = replace(part, unconfirmed=None)
             try:
                 result = self.retry(attempt.run)
             except (Fenced, TooManyRefusals) as dropped:
@@ -141,6 +164,9 @@ class SinkStore(ReconnectingConnection):
                 # The other halves were read under the same ownership: none of them could be stored either.
                 batches.appendleft(part)
                 batches = deque(each.without_partition(ownership) for each in batches)
+            except ConnectionRefused as refused:
+                rest = (replace(part, unconfirmed=attempt.unconfirmed), *batches)
+                raise StoreElsewhere(str(refused), rest) from refused
             except TransactionTooSlow as slow:
                 if len(part.records) > 1:
                     logger.warning(
