@@ -3,20 +3,19 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from itertools import chain, repeat
 from typing import Final
 
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
-from tradepipe.background import run_in_thread
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.assignment import Assignment, advance
 from tradepipe.kafka.config import LITTLE_PREFETCH, Config, consumer_config, is_cooperative, prefetches_little
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
+from tradepipe.kafka.leaving import leave_group
 from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import Group, read, read_group, seconds_of
 from tradepipe.kafka.misnumbered import MisnumberedRecords, is_after_misnumbered, is_reset
@@ -95,9 +94,7 @@ class Consumer:
         if self._client is not None:
             client, self._client = self._client, None
             self._unreadable.clear()
-            # A coordinator that does not answer would hold the process; the group then waits for the session's end.
-            with suppress(TimeoutError):
-                run_in_thread(client.close, "tradepipe-close").result(LEAVE_TIMEOUT)
+            leave_group(client, LEAVE_TIMEOUT)
             self.assignments.clear()
 
     def high_watermark(self, partition: int) -> int | None:
@@ -347,9 +344,12 @@ class Consumer:
             client.incremental_assign(start)
         else:
             client.assign(start)
-            self.assignments.clear()
         # A partition that returns to the same client may still be running, so each one is paused.
         client.pause(start)
+        if client is not self._client:
+            return  # it is leaving the group
+        if not self._incremental:
+            self.assignments.clear()
         for place in start:
             self.assignments[place.partition] = Assignment(place.partition)
         self.has_joined = True
@@ -392,8 +392,7 @@ class Consumer:
         self.assignments.clear()
         self._unreadable.clear()
         # Before the new one joins: as two members they would share the partitions for a moment.
-        with suppress(TimeoutError, KafkaException):
-            run_in_thread(old.close, "tradepipe-close").result(CLOSE_TIMEOUT)
+        leave_group(old, CLOSE_TIMEOUT)
         self._subscribe(client)
 
     def _require_client(self) -> confluent_kafka.Consumer:
