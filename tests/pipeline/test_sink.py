@@ -67,14 +67,6 @@ def test_an_invalid_argument_is_refused_before_anything_connects(stage, argument
         stage({"bootstrap.servers": "127.0.0.1:1"}, registry="http://127.0.0.1:1", **arguments)
 
 
-def test_a_sink_runs_once(pipeline):
-    with pipeline.sink() as sink:
-        sink.run(until_end=True)
-
-        with pytest.raises(RuntimeError, match="this Sink has run or is closed: create another one"):
-            sink.run(until_end=True)
-
-
 def test_a_second_run_of_a_group_reads_nothing_twice(pipeline, some_trades):
     pipeline.publish(some_trades(50))
     pipeline.store()

@@ -110,7 +110,7 @@ class Sink(Stage[SinkCounts]):
             when batches of other partitions wait.
 
         on_stored: called with each batch after its commit, in the thread of
-            `run`; it must return quickly.
+            `run`; it must return quickly, and what it raises ends `run`.
 
     Raises:
         ConfigurationError: an argument is invalid.
@@ -194,18 +194,19 @@ class Sink(Stage[SinkCounts]):
 
             TooManyRefusals: every partition exceeds the refusal limit.
 
-            RuntimeError: the sink has run already, or is closed.
+            RuntimeError: the sink is running, has run or is closed.
         """
-        self._require_open()
-        self._writer.start()
         self._run_loop(until_end)
         if self._failure is not None:
             raise self._failure
         return self.counts
 
-    def close(self) -> None:
+    def _open(self, until_end: bool) -> None:
+        self._writer.start()  # it connects meanwhile
+        super()._open(until_end)
+
+    def _close(self) -> None:
         """Finish or roll back the current batch, leave the group, and close all connections."""
-        self._stopping = True
         # The writer before the consumer: while the last batch is written, this member keeps its partitions, so the next
         # owner does not claim them in the middle of the batch.
         self._writer.stop(STOP_GRACE_SECONDS)
@@ -219,7 +220,7 @@ class Sink(Stage[SinkCounts]):
             self._close_stats()
             self._commit_for_lag(only_if_due=False)
         self._consumer.close()
-        super().close()
+        super()._close()
 
     def _check_topics(self, retry: RetryForever) -> None:
         retry(KAFKA, lambda: self._admin.check_not_compacted(self._topic))

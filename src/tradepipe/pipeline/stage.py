@@ -1,6 +1,7 @@
 """A stage: what the sink and the validator share."""
 
 import logging
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Set
@@ -150,6 +151,9 @@ class Stage(ABC, Generic[CountsT_co]):
         self._kafka_outage = Outage(KAFKA, logger)
         self._end_of_log: EndOfLog | None = None
         self._stopping = self._closed = False
+        self._runner: threading.Thread | None = None
+        """The thread of `run`, while it runs."""
+        self._run_ended = threading.Event()
         self._last_stats_at = 0.0
         self._last_loop_at = time.monotonic()
 
@@ -208,18 +212,28 @@ class Stage(ABC, Generic[CountsT_co]):
         self._stopping = True
 
     def close(self) -> None:
+        """
+        Leave the group and close all connections; idempotent.
+
+        A running stage is stopped, and closes when its `run` ends. Another thread than
+        that of `run` waits for it.
+        """
+        self._stopping = True
+        if self._runner is None:
+            self._close()
+        elif self._runner is not threading.current_thread():
+            self._run_ended.wait()
+
+    def _close(self) -> None:
         """Leave the group and close all connections."""
         if self._owns_registry:
             self._registry.close()
 
-    def _require_open(self) -> None:
-        """Raise a RuntimeError if the stage is closed, as it is after a run."""
-        if self._closed:
-            raise RuntimeError(f"this {type(self).__name__} has run or is closed: create another one")
-
     def _run_loop(self, until_end: bool) -> None:
         """Run until `stop` or the end of the log, and close in any case."""
-        self._require_open()
+        if self._closed or self._runner is not None:
+            raise RuntimeError(f"this {type(self).__name__} is running, has run or is closed: create another one")
+        self._runner = threading.current_thread()
         try:
             self._open(until_end)
             while not self._stopping and not self._has_reached_end():
@@ -228,7 +242,12 @@ class Stage(ABC, Generic[CountsT_co]):
         except StopRequested:
             pass
         finally:
-            self.close()
+            try:
+                self._stopping = True
+                self._close()
+            finally:
+                self._runner = None
+                self._run_ended.set()
 
     def _open(self, until_end: bool) -> None:
         retry = RetryForever(self._stats, self._should_keep_waiting)
@@ -349,7 +368,7 @@ class Stage(ABC, Generic[CountsT_co]):
             self._update_stats()
 
     def _close_stats(self) -> None:
-        # Once: `close` runs at the end of `run` and again at the end of a `with` block, when the consumer is closed.
+        # Once: `_close` runs at the end of `run` and again at the end of a `with` block, when the consumer is closed.
         if not self._closed:
             self._closed = True
             self._update_stats()

@@ -173,17 +173,18 @@ class Validator(Stage[ValidatorCounts]):
             ConfigurationError: an operator is needed; the message says what to do.
 
             TooManyRefusals: every partition exceeds the refusal limit.
+
+            RuntimeError: the validator is running, has run or is closed.
         """
         self._run_loop(until_end)
         return self.counts
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Leave the group and close all connections; the next owner reads again what is not committed."""
-        self._stopping = True
         self._close_stats()
         self._outputs.close()
         self._consumer.close()
-        super().close()
+        super()._close()
 
     def _check_topics(self, retry: RetryForever) -> None:
         if self._needs_transactions and retry(KAFKA, self._admin.is_mock):

@@ -1,0 +1,64 @@
+"""A stage that several threads run, stop and close."""
+
+import pytest
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import Running, running
+
+
+@pytest.fixture(params=["sink", "validator"])
+def stage(request, pipeline):
+    if request.param == "validator":
+        request.getfixturevalue("targets")
+        return pipeline.validator(delivery="at_least_once")
+    return pipeline.sink()
+
+
+AGAIN = "this (Sink|Validator) is running, has run or is closed: create another one"
+
+
+def test_a_stage_runs_once(stage):
+    stage.run(until_end=True)
+
+    with pytest.raises(RuntimeError, match=AGAIN):
+        stage.run(until_end=True)
+    stage.close()
+
+
+def test_a_closed_stage_does_not_run(stage):
+    stage.close()
+    stage.close()
+
+    with pytest.raises(RuntimeError, match=AGAIN):
+        stage.run(until_end=True)
+
+
+def test_another_thread_cannot_run_a_stage_that_is_running(stage):
+    with running(stage):
+        eventually(lambda: stage.is_ready)
+
+        with pytest.raises(RuntimeError, match=AGAIN):
+            stage.run()
+
+
+def test_closing_a_stage_in_another_thread_ends_its_run(pipeline, some_trades, stage):
+    pipeline.publish(some_trades(10))
+    thread = Running(stage)
+    thread.start()
+    eventually(lambda: 0 == stage.lag)
+
+    stage.close()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert thread.raised is None
+
+
+def test_a_callback_may_close_its_sink(pipeline, some_trades):
+    """The sink closes at the end of the turn; the batch is stored."""
+    trades = pipeline.publish(some_trades(10))
+    sink = pipeline.sink(on_stored=lambda _stored: sink.close())
+
+    counts = sink.run()
+
+    assert 0 < counts.stored == len(pipeline.stored()) <= len(trades)
