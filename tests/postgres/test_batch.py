@@ -261,6 +261,58 @@ def test_a_unique_index_of_the_users_own_refuses_the_later_one(connection):
     assert {2: [Code.DATABASE_REFUSED], 4: [Code.DATABASE_REFUSED]} == refused(connection)
 
 
+ONE_BOOK = "ALTER TABLE trades ADD CONSTRAINT one_book UNIQUE (book_id)"
+
+
+@pytest.mark.parametrize("constraint", [ONE_BOOK, f"{ONE_BOOK} DEFERRABLE"], ids=["immediate", "deferrable"])
+def test_of_two_trades_that_a_unique_index_takes_one_of_the_one_read_first_is_stored(connection, constraint):
+    """Although its key is the later one."""
+    execute(connection, constraint)
+
+    stored = batches.store(connection, *log(trade("T9"), trade("T1"), trade("T5", book_id="B5")))
+
+    assert [trade("T5", book_id="B5"), trade("T9")] == trades(connection)
+    (found,) = stored.refusals
+    detail = '23505: duplicate key value violates unique constraint "one_book"'
+    assert ("T1", (Code.DATABASE_REFUSED,), (detail,)) == (
+        stored.batch.records.valid_at(1).trade.trade_id,
+        found.codes,
+        found.details,
+    )
+
+
+def test_a_trade_that_a_unique_index_refuses_is_not_compared_with_a_later_one_of_its_key(connection):
+    execute(connection, ONE_BOOK)
+
+    stored = batches.store(connection, *log(trade("T1"), trade("T2"), trade("T2", book_id="B2")))
+
+    assert (2, 0, 1) == counts(stored)
+    assert {1: [Code.DATABASE_REFUSED]} == refused(connection)
+
+
+def test_a_version_is_stale_only_after_one_that_no_unique_index_refuses(connection):
+    execute(connection, ONE_BOOK)
+    of_t2 = [trade("T2", 2), trade("T2", 1, book_id="B2")]
+    of_t3 = [trade("T3", 2, book_id="B3"), trade("T3", 1, book_id="B4")]
+
+    stored = batches.store(connection, *log(trade("T1"), *of_t2, *of_t3), stale="refuse")
+
+    assert (3, 0, 2) == counts(stored)
+    assert {1: [Code.DATABASE_REFUSED], 4: [Code.STALE_VERSION]} == refused(connection)
+
+
+def test_many_trades_that_a_unique_index_refuses_take_a_few_statements_each(connection):
+    """Halving down to each of them takes twice as many, with hundreds of rows in some."""
+    execute(connection, ONE_BOOK)
+    executed = []
+    event.listen(connection, "after_cursor_execute", lambda *arguments: executed.append(arguments[2]))
+
+    stored = batches.store(connection, *log(*(trade(f"T{n}", book_id=f"B{n * (n % 2)}") for n in range(400))))
+
+    assert (201, 0, 199) == counts(stored)
+    assert len(executed) < 3 * 199 + 20
+
+
 def test_a_trade_is_stored_if_the_database_refused_an_earlier_one_with_its_key(connection):
     execute(connection, CHECKED)
 
