@@ -45,6 +45,22 @@ def join(kafka: dict[str, Any], topic: str) -> Iterator[Callable[..., Member]]:
 
 
 @pytest.fixture
+def join_with(join: Callable[..., Member], kafka: dict[str, Any], services: Services) -> Callable[..., Member]:
+    """Join by one group protocol, with members that find each other soon."""
+
+    def join_with(settings: dict[str, str]) -> Member:
+        if settings["group_protocol"] == "consumer":
+            # By the new protocol the session timeout is the broker's.
+            kafka.pop("session.timeout.ms", None)
+            return join(**settings)
+        # The mock takes all of the session timeout but a second for a rebalance.
+        session = {} if services.is_real else {"session_timeout_ms": 2_000}
+        return join(heartbeat_interval_ms=200, **session, **settings)
+
+    return join_with
+
+
+@pytest.fixture
 def create_topic(services: Services, kafka: dict[str, Any]) -> Callable[..., str]:
     """Create a topic with settings; real Kafka only."""
 

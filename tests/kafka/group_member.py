@@ -1,11 +1,16 @@
 """A member of a group as tests use it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from tests.eventually import eventually
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.trade.record import Record
+
+EAGER: Final = {"group_protocol": "classic"}
+COOPERATIVE: Final = {**EAGER, "partition_assignment_strategy": "cooperative-sticky"}
+NEW: Final = {"group_protocol": "consumer"}
+"""Settings of `join` by which members share partitions; the names are librdkafka's, with underscores."""
 
 
 class Member:

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.eventually import eventually
-from tests.kafka.group_member import Member, shared
+from tests.kafka.group_member import COOPERATIVE, EAGER, NEW, Member, shared
 from tradepipe.embedded.broker import Broker
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka import consumer, consumer_errors, messages
@@ -19,9 +19,6 @@ from tradepipe.trade.record import HEADER_BYTES, Record
 FETCH, JOIN_GROUP = 1, 11
 """Requests, as Kafka's protocol numbers them."""
 
-EAGER = {"group_protocol": "classic"}
-COOPERATIVE = {**EAGER, "partition_assignment_strategy": "cooperative-sticky"}
-NEW = {"group_protocol": "consumer"}
 STRATEGIES = pytest.mark.parametrize("settings", [EAGER, COOPERATIVE, NEW], ids=["eager", "cooperative", "KIP-848"])
 
 
@@ -32,22 +29,6 @@ def committed(kafka, topic, group, partition=0):
         return asking.committed([TopicPartition(topic, partition)], timeout=10)[0].offset
     finally:
         asking.close()
-
-
-@pytest.fixture
-def join_with(join, kafka, services):
-    """Join by one group protocol, with members that find each other soon."""
-
-    def join_with(settings):
-        if settings["group_protocol"] == "consumer":
-            # By the new protocol the session timeout is the broker's.
-            kafka.pop("session.timeout.ms", None)
-            return join(**settings)
-        # The mock takes all of the session timeout but a second for a rebalance.
-        session = {} if services.is_real else {"session_timeout_ms": 2_000}
-        return join(heartbeat_interval_ms=200, **session, **settings)
-
-    return join_with
 
 
 def test_a_member_counts_its_rebalances_and_knows_when_it_has_joined(join):

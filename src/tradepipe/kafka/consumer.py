@@ -94,7 +94,7 @@ class Consumer:
         if self._client is not None:
             client, self._client = self._client, None
             self._unreadable.clear()
-            leave_group(client, LEAVE_TIMEOUT)
+            leave_group(client, self._config, LEAVE_TIMEOUT)
             self.assignments.clear()
 
     def high_watermark(self, partition: int) -> int | None:
@@ -392,7 +392,7 @@ class Consumer:
         self.assignments.clear()
         self._unreadable.clear()
         # Before the new one joins: as two members they would share the partitions for a moment.
-        leave_group(old, CLOSE_TIMEOUT)
+        leave_group(old, self._config, CLOSE_TIMEOUT)
         self._subscribe(client)
 
     def _require_client(self) -> confluent_kafka.Consumer:

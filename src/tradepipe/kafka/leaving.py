@@ -7,26 +7,40 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 
 from tradepipe.background import run_in_thread
+from tradepipe.kafka.config import Config
 
 
-def leave_group(client: confluent_kafka.Consumer, timeout: float) -> None:
+def leave_group(client: confluent_kafka.Consumer, config: Config, timeout: float) -> None:
     """
     Close a subscribed client, whose callbacks run meanwhile; other members take over its partitions.
 
-    After `timeout` seconds it goes on in the background: a coordinator that does not answer
-    would hold the process. The group then waits for the session's end.
+    A static member's wait for it until its session ends.
+
+    Args:
+        config: the client's configuration.
+
+        timeout: seconds after which this goes on in the background: a coordinator that does not answer would hold
+            the process. The group then waits for the session's end.
     """
     with suppress(TimeoutError, KafkaException):
-        run_in_thread(partial(_unsubscribe_and_close, client), "tradepipe-close").result(timeout)
+        run_in_thread(partial(_close, client, config), "tradepipe-close").result(timeout)
 
 
-def _unsubscribe_and_close(client: confluent_kafka.Consumer) -> None:
-    # Rebalances are handled first. If `close` finds an assignment that no poll has handed over, librdkafka ends the
-    # group between its two callbacks, never answers the second one's unassign(), and confluent_kafka holds the
-    # interpreter's lock for ever (https://github.com/confluentinc/librdkafka/issues/4884).
+def _close(client: confluent_kafka.Consumer, config: Config) -> None:
+    # Rebalances come first. If `close` finds an incremental assignment that no poll has handed over, librdkafka ends
+    # the group between the callbacks of this one and of its revocation. It never answers the latter's unassign, for
+    # which confluent_kafka holds the interpreter's lock (https://github.com/confluentinc/librdkafka/issues/4884).
     try:
-        client.unsubscribe()
-        while client.poll(0) is not None or client.assignment():
+        if may_unsubscribe := _may_unsubscribe(config):
+            client.unsubscribe()
+        else:
+            client.pause(client.assignment())
+        while client.poll(0) is not None or (may_unsubscribe and client.assignment()):
             pass
     finally:
         client.close()
+
+
+def _may_unsubscribe(config: Config) -> bool:
+    """Return False for static members of the classic protocol, which `unsubscribe` removes from the group."""
+    return not config.get("group.instance.id") or config.get("group.protocol") == "consumer"
