@@ -159,7 +159,9 @@ def test_an_outage_of_all_connections_is_reported_once(writer, connection, datab
         eventually(lambda: count(connection, WAITING) == 2)
     writer.rest()
 
-    assert (1, 1) == (len(writer.of(DatabaseDown)), len(writer.of(DatabaseUp)))
+    # Not that our connection is closed.
+    reason = "PostgreSQL is unavailable: server closed the connection unexpectedly; its log has the reason"
+    assert ([DatabaseDown(reason)], 1) == (writer.of(DatabaseDown), len(writer.of(DatabaseUp)))
     assert [(0, 1, 0), (1, 0, 0)] == sorted(batches.counts(stored) for stored in writer.of(BatchResult))
 
 

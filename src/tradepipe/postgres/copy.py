@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import psycopg2
 from sqlalchemy import Column, Connection, Identity, Integer, MetaData, Table, text
 
 from tradepipe import compiled_core
@@ -112,5 +113,10 @@ def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Se
     try:
         cursor.copy_expert(_COPY.format(table.name, ", ".join(columns)), stream, size=_CHUNK_BYTES)
         return int(cursor.rowcount)
+    except psycopg2.Error as error:
+        # COPY does not go through SQLAlchemy, whose rollback would fail with an error that hides this one.
+        if cursor.connection.closed:
+            connection.invalidate(error)
+        raise
     finally:
         cursor.close()
