@@ -297,6 +297,11 @@ def test_an_admin_client_gets_the_properties_of_all_clients():
     )
 
 
+@pytest.mark.parametrize("value", [True, "true"])
+def test_an_admin_client_accepts_a_property_of_the_python_client(value):
+    admin_config({**BROKERS, "delivery.report.only.error": value})
+
+
 def test_an_admin_client_accepts_them_without_a_warning(caplog):
     """librdkafka warns about a property that only a producer or a consumer has."""
     AdminClient(admin_config({**BROKERS, "group.id": "g", "linger.ms": 1, "log_level": 7, "retries": 3})).poll(0)
@@ -324,8 +329,9 @@ def test_a_configuration_shows_whether_rebalances_are_cooperative(config, expect
     [
         ("securty.protocol", "ssl", 'No such configuration property: "securty.protocol"'),
         ("linger.ms", "soon", 'Invalid value for configuration property "queue.buffering.max.ms"'),
+        ("stats_cb", "print", "invalid Kafka client configuration: stats_cb: "),
     ],
-    ids=["name", "value"],
+    ids=["name", "value", "callback"],
 )
 def test_a_property_unknown_to_librdkafka_is_reported_even_where_it_is_not_used(key, value, text):
     with pytest.raises(ConfigurationError) as raised:

@@ -196,12 +196,14 @@ _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", 
 
 def producer_config(config: Config) -> dict[str, Any]:
     """Return the configuration of an idempotent producer."""
+    complete = _merge(config, owned=PRODUCER, defaults=PRODUCER_DEFAULTS)
     if "transactional.id" in config:
         # librdkafka would wait for a transaction that is never begun.
         raise ConfigurationError(
             "the Kafka property transactional.id is not allowed: this producer uses no transactions"
         )
-    return _merge(config, owned=PRODUCER, defaults=PRODUCER_DEFAULTS)
+    _check_accepted(config)
+    return complete
 
 
 def transactions_config(config: Config, *, transactional_id: str) -> dict[str, Any]:
@@ -249,12 +251,7 @@ def admin_config(config: Config) -> dict[str, Any]:
             an admin client does not use are checked too, so that a misspelt one is reported.
     """
     complete = _merge(config, owned={}, defaults={"socket.keepalive.enable": True})
-    known = {key: value for key, value in config.items() if not callable(value)}
-    if _find_rejection(known) is not None:
-        # One by one: librdkafka names a property by its first name, where the user wrote an alias such as linger.ms.
-        for key, value in known.items():
-            if (reason := _find_rejection({key: value})) is not None:
-                raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
+    _check_accepted(config)
     return _without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY))
 
 
@@ -270,7 +267,19 @@ def is_cooperative(config: Config) -> bool:
     )
 
 
+def _check_accepted(config: Config) -> None:
+    """Raise a ConfigurationError if librdkafka does not accept the name or the value of a property."""
+    # The second condition: confluent_kafka, whose own it is, takes it as a bool alone; its value is that of `PRODUCER`.
+    known = {key: value for key, value in config.items() if not callable(value) and key != "delivery.report.only.error"}
+    if _find_rejection(known) is not None:
+        # One by one: librdkafka names a property by its first name, where the user wrote an alias such as linger.ms.
+        for key, value in known.items():
+            if (reason := _find_rejection({key: value})) is not None:
+                raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
+
+
 def _without(config: Config, prefixes: tuple[str, ...]) -> dict[str, Any]:
+    _check_mapping(config)
     return {key: value for key, value in config.items() if not key.startswith(prefixes)}
 
 
@@ -286,10 +295,19 @@ def _find_rejection(config: Config) -> KafkaError | None:
     except KafkaException as error:
         reason = unwrap(error)
         return None if _PROBE_PROPERTY in reason.str() else reason
+    except TypeError as error:  # confluent_kafka checks its own properties, such as stats_cb
+        return KafkaError(KafkaError._INVALID_ARG, str(error))
     return None
 
 
+def _check_mapping(config: object) -> None:
+    if not isinstance(config, Mapping):
+        kind = type(config).__name__
+        raise ConfigurationError(f"kafka must be a mapping of librdkafka's properties to their values, not {kind}")
+
+
 def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]:
+    _check_mapping(config)
     for key, value in config.items():
         if key in _CALLBACKS:
             raise ConfigurationError(f"the Kafka property {key} is set by tradepipe and cannot be overridden")

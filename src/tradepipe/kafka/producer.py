@@ -75,8 +75,8 @@ class IdempotentProducer:
 
     def __init__(self, config: Config, *, topic: str, request_timeout: float = REQUEST_TIMEOUT) -> None:
         check_topic(topic)
-        self._given = dict(config)
         self._config = producer_config(config)
+        self._given = dict(config)
         self._config["log_level"] = max(LOG_LEVEL, int(self._config.get("log_level", LOG_LEVEL)))
         self._topic = topic
         self._request_timeout = request_timeout

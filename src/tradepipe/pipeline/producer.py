@@ -25,7 +25,7 @@ from tradepipe.errors import (
 from tradepipe.evolution.history import current
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer, Undelivered
-from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.client import SchemaRegistry, open_registry
 from tradepipe.registry.serde import HEADER_SIZE, TradeSerializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
 from tradepipe.trade.rules import violations
@@ -87,7 +87,7 @@ class Producer:
     ) -> None:
         self._close_timeout = close_timeout
         self._owns_registry = isinstance(registry, str)
-        self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
+        self._registry = open_registry(registry)
         self._serialize = TradeSerializer(self._registry, subject=subject)
         self._kafka, self._topic = kafka, topic
         self._producer = IdempotentProducer(kafka, topic=topic)

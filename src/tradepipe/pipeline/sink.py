@@ -146,15 +146,6 @@ class Sink(Stage[SinkCounts]):
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._consumer = Consumer(kafka, topic=topic, group=group)
         validator = RecordValidator(deserializer, rules, record_key)
-        self._reader = SinkReader(
-            self._consumer,
-            self._admin,
-            validator,
-            topic=topic,
-            start=start or "earliest",
-            batch_rows=batch_rows,
-            connections=connections,
-        )
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._writer = SinkWriter(
             database,
@@ -162,6 +153,15 @@ class Sink(Stage[SinkCounts]):
             owner=owner,
             refusal_limit=RefusalLimit(max_refused),
             stale=stale,
+            connections=connections,
+        )
+        self._reader = SinkReader(
+            self._consumer,
+            self._admin,
+            validator,
+            topic=topic,
+            start=start or "earliest",
+            batch_rows=batch_rows,
             connections=connections,
         )
         self._failure: BaseException | None = None

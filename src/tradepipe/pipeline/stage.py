@@ -24,7 +24,7 @@ from tradepipe.pipeline.topic_watch import (
     HighWatermarks,
     StandstillWatch,
 )
-from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.client import SchemaRegistry, open_registry
 from tradepipe.registry.schema_ids import SubjectCheck
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Stage(ABC, Generic[CountsT_co]):
         self._topic = topic
         self._subject = subject
         self._owns_registry = isinstance(registry, str)
-        self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
+        self._registry = open_registry(registry)
         self._max_batch_bytes = max_batch_bytes(without_producer_keys(kafka))
         self._admin = TopicAdmin(kafka)
         self._watermarks = HighWatermarks(self._admin, topic)

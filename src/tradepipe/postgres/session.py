@@ -131,6 +131,9 @@ def _connect(
 
 def _url(database: str) -> URL:
     """Parse the URL and set its driver: SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3."""
+    if not isinstance(database, str):
+        # An environment variable that is not set, for example.
+        raise ConfigurationError(f"database must be a URL such as {_EXAMPLE}, not {type(database).__name__}")
     if problem := find_padding(database):
         raise ConfigurationError(f"the database URL {problem}")
     try:

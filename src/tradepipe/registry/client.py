@@ -291,6 +291,16 @@ class SchemaRegistry:
         )
 
 
+def open_registry(registry: SchemaRegistry | str) -> SchemaRegistry:
+    """Return a client for the registry's URL, or the client that is given. Raises ConfigurationError for neither."""
+    if isinstance(registry, str):
+        return SchemaRegistry(registry)
+    if not isinstance(registry, SchemaRegistry):
+        # An environment variable that is not set, for example.
+        raise ConfigurationError(f"registry must be a URL or a SchemaRegistry, not {type(registry).__name__}")
+    return registry
+
+
 def _deleted(deleted: bool) -> str:
     return "?deleted=true" if deleted else ""
 

@@ -1,0 +1,50 @@
+"""Arguments of a producer or a stage that are wrong: each is an error at construction, which names it."""
+
+import re
+
+import pytest
+
+from tradepipe import ConfigurationError, Producer, Sink, Validator
+
+VALID = {"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "registry": "http://127.0.0.1:1"}
+DATABASE = "postgresql://127.0.0.1:1/trades"
+
+
+def create_sink(**arguments):
+    return Sink(**{"database": DATABASE, **arguments})
+
+
+@pytest.mark.parametrize("create", [Producer, Validator, create_sink])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"registry": None}, "registry must be a URL or a SchemaRegistry, not NoneType"),
+        ({"registry": ["http://a"]}, "registry must be a URL or a SchemaRegistry, not list"),
+        ({"kafka": None}, "kafka must be a mapping of librdkafka's properties to their values, not NoneType"),
+        ({"kafka": "127.0.0.1:1"}, "kafka must be a mapping of librdkafka's properties to their values, not str"),
+        (
+            {"kafka": {**VALID["kafka"], "linger": 5}},
+            'invalid Kafka client configuration: linger: No such configuration property: "linger"',
+        ),
+    ],
+    ids=["registry", "list of URLs", "kafka", "address", "property"],
+)
+def test_an_argument_that_is_missing_or_of_another_type_is_named(create, arguments, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        create(**{**VALID, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"database": None},
+            "database must be a URL such as postgresql://user:password@host:5432/database, not NoneType",
+        ),
+        ({"connections": 0}, "connections is 0: a sink needs at least one"),
+    ],
+    ids=["database", "connections"],
+)
+def test_a_sinks_database_and_connections_are_checked(arguments, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        create_sink(**VALID, **arguments)
