@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tradepipe import ConfigurationError, Producer, Sink, Validator
+from tradepipe import ConfigurationError, Producer, Sink, TradeDeserializer, TradeSerializer, Validator
 
 VALID = {"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "registry": "http://127.0.0.1:1"}
 DATABASE = "postgresql://127.0.0.1:1/trades"
@@ -48,3 +48,10 @@ def test_an_argument_that_is_missing_or_of_another_type_is_named(create, argumen
 def test_a_sinks_database_and_connections_are_checked(arguments, message):
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         create_sink(**VALID, **arguments)
+
+
+@pytest.mark.parametrize("serde", [TradeSerializer, TradeDeserializer])
+def test_a_serializer_takes_no_url(serde):
+    """Nobody would close its connections."""
+    with pytest.raises(ConfigurationError, match="registry must be a SchemaRegistry, not str"):
+        serde(VALID["registry"])

@@ -295,10 +295,14 @@ def open_registry(registry: SchemaRegistry | str) -> SchemaRegistry:
     """Return a client for the registry's URL, or the client that is given. Raises ConfigurationError for neither."""
     if isinstance(registry, str):
         return SchemaRegistry(registry)
-    if not isinstance(registry, SchemaRegistry):
-        # An environment variable that is not set, for example.
-        raise ConfigurationError(f"registry must be a URL or a SchemaRegistry, not {type(registry).__name__}")
+    check_registry(registry, "a URL or a SchemaRegistry")
     return registry
+
+
+def check_registry(registry: object, expected: str = "a SchemaRegistry") -> None:
+    """Raise a ConfigurationError for another value, such as the None of an environment variable that is not set."""
+    if not isinstance(registry, SchemaRegistry):
+        raise ConfigurationError(f"registry must be {expected}, not {type(registry).__name__}")
 
 
 def _deleted(deleted: bool) -> str:

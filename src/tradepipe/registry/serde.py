@@ -14,7 +14,7 @@ from tradepipe.codec.native import make_encoder, make_executor
 from tradepipe.errors import ConfigurationError, SchemaNotRegistered, UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.names import check_name
-from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.client import SchemaRegistry, check_registry
 from tradepipe.registry.schema_ids import SubjectCheck, SubjectIds
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Violation
@@ -73,6 +73,7 @@ class TradeSerializer:
     """
 
     def __init__(self, registry: SchemaRegistry, *, subject: str = "trades-value") -> None:
+        check_registry(registry)
         check_name(subject, "subject")
         self.subject = subject
         self._registry = registry
@@ -169,6 +170,7 @@ class TradeDeserializer:
         unknown_fields: UnknownFields = "stop",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_registry(registry)
         check_name(subject, "subject")
         if unknown_fields not in get_args(UnknownFields):
             raise ConfigurationError(
