@@ -49,7 +49,7 @@ def join_with(join: Callable[..., Member], kafka: dict[str, Any], services: Serv
     """Join by one group protocol, with members that find each other soon."""
 
     def join_with(settings: dict[str, str]) -> Member:
-        if settings["group_protocol"] == "consumer":
+        if settings["group.protocol"] == "consumer":
             # By the new protocol the session timeout is the broker's.
             kafka.pop("session.timeout.ms", None)
             return join(**settings)

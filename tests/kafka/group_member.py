@@ -7,10 +7,10 @@ from tests.eventually import eventually
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.trade.record import Record
 
-EAGER: Final = {"group_protocol": "classic"}
-COOPERATIVE: Final = {**EAGER, "partition_assignment_strategy": "cooperative-sticky"}
-NEW: Final = {"group_protocol": "consumer"}
-"""Settings of `join` by which members share partitions; the names are librdkafka's, with underscores."""
+EAGER: Final = {"group.protocol": "classic"}
+COOPERATIVE: Final = {**EAGER, "partition.assignment.strategy": "cooperative-sticky"}
+NEW: Final = {"group.protocol": "consumer"}
+"""Properties by which the members of a group share partitions."""
 
 
 class Member:

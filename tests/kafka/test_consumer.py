@@ -511,9 +511,9 @@ def test_records_of_a_revoked_partition_are_dropped(join_with, produce, settings
 @pytest.mark.parametrize("settings", [EAGER, NEW], ids=["classic", "KIP-848"])
 def test_two_members_with_one_instance_id_are_reported(join_with, settings):
     """Waiting would not help, and a new client would be rejected again."""
-    first = join_with({**settings, "group_instance_id": "one"})
+    first = join_with({**settings, "group.instance.id": "one"})
     first.assigned(0, 1, 2, 3)
-    second = join_with({**settings, "group_instance_id": "one"})
+    second = join_with({**settings, "group.instance.id": "one"})
 
     with pytest.raises(ConfigurationError, match=r"no two members have the same group\.instance\.id"):
         first.until(lambda: False, second)

@@ -28,12 +28,11 @@ for number in range(members):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("static", [{}, {"group_instance_id": "one"}], ids=["dynamic", "static"])
+@pytest.mark.parametrize("static", [{}, {"group.instance.id": "one"}], ids=["dynamic", "static"])
 @pytest.mark.parametrize("settings", [COOPERATIVE, NEW], ids=["cooperative", "KIP-848"])
 def test_a_member_leaves_although_no_poll_has_handed_over_its_assignment(kafka, topic, settings, static):
     """In a process of its own, since one member in fifty used to hold the interpreter's lock for ever."""
-    given = {key.replace("_", "."): value for key, value in (settings | static).items()}
-    config = {"bootstrap.servers": kafka["bootstrap.servers"], **given}
+    config = {"bootstrap.servers": kafka["bootstrap.servers"], **settings, **static}
     command = [sys.executable, "-c", LEAVE_WITHOUT_A_POLL, json.dumps(config), topic, str(MEMBERS)]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
 
@@ -41,7 +40,7 @@ def test_a_member_leaves_although_no_poll_has_handed_over_its_assignment(kafka, 
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("static", [{}, {"group_instance_id": "one"}], ids=["dynamic", "static"])
+@pytest.mark.parametrize("static", [{}, {"group.instance.id": "one"}], ids=["dynamic", "static"])
 @pytest.mark.parametrize("settings", [EAGER, COOPERATIVE, NEW], ids=["eager", "cooperative", "KIP-848"])
 def test_only_a_static_member_keeps_its_place_in_the_group(join_with, kafka, settings, static):
     member = join_with(settings | static)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.eventually import eventually
+from tests.kafka.group_member import COOPERATIVE, EAGER
 from tests.kafka.raw_batches import encode_batch, encode_malformed, encode_misnumbered, encode_record, send_batch
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.assignment import Assignment, advance
@@ -10,8 +11,6 @@ from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.trade.record import UnreadableBatch
 
 WRONG = 1 << 31
-
-COOPERATIVE = {"partition_assignment_strategy": "cooperative-sticky"}
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def send(kafka, topic):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("strategy", [{}, COOPERATIVE], ids=["eager", "cooperative"])
+@pytest.mark.parametrize("strategy", [EAGER, COOPERATIVE], ids=["eager", "cooperative"])
 @pytest.mark.parametrize("batches", ["gmg g", "m g", "mmm g", "gm gm", "mg mg", "mgmgm g m g", "m"])
 def test_no_record_beside_a_misnumbered_one_is_lost_or_gets_another_offset(join, produce, send, batches, strategy):
     send(*batches.split())
@@ -51,7 +50,7 @@ def test_no_record_beside_a_misnumbered_one_is_lost_or_gets_another_offset(join,
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("strategy", [{}, COOPERATIVE], ids=["eager", "cooperative"])
+@pytest.mark.parametrize("strategy", [EAGER, COOPERATIVE], ids=["eager", "cooperative"])
 def test_a_paused_partition_stays_paused_beside_a_misnumbered_record(join, produce, send, strategy):
     """A batch that is full of records takes none of another partition either."""
     member = join(**strategy)
@@ -74,7 +73,7 @@ def test_a_paused_partition_stays_paused_beside_a_misnumbered_record(join, produ
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("strategy", [{}, COOPERATIVE], ids=["eager", "cooperative"])
+@pytest.mark.parametrize("strategy", [EAGER, COOPERATIVE], ids=["eager", "cooperative"])
 @pytest.mark.parametrize("batches", ["mbg g", "gmbbg g", "mmb", "bmbm gbm mb g"])
 def test_a_malformed_record_behind_a_misnumbered_one_holds_no_partition(join, send, batches, strategy):
     """Kafka's client then delivers the misnumbered one again and again, and ends the fetching each time."""

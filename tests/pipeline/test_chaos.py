@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from tests.eventually import eventually
+from tests.kafka.group_member import COOPERATIVE, EAGER, NEW
 from tests.pipeline.chaos import MEMBERS, RECOVERY_SECONDS, Chaos, Member, Publisher
 from tests.pipeline.processes import StageProcess, processes
 from tests.pipeline.topic_contents import committed_records
@@ -65,7 +66,11 @@ def test_random_faults_lose_nothing_duplicate_nothing_and_end_no_stage(
     request, pipeline, services, cluster, start_stages
 ):
     seed = random.randrange(1_000_000)
-    print(f"seed {seed}")
+    protocol = random.choice([EAGER, COOPERATIVE, NEW])
+    print(f"seed {seed}, {protocol}")
+    pipeline.kafka |= protocol
+    if protocol == NEW:
+        del pipeline.kafka["session.timeout.ms"]  # it is the broker's
     publisher = Publisher(pipeline, seed)
     publisher.start()
     members = [Member(start) for start in start_stages for _ in range(MEMBERS)]
