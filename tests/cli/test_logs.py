@@ -3,7 +3,9 @@
 import json
 import logging
 import re
+import sys
 
+import psycopg2
 import pytest
 
 from tests.cli.commands import run_command
@@ -31,6 +33,7 @@ def logging_as(monkeypatch):
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.getLogger("tradepipe").setLevel(ours)
+    sys.excepthook = sys.__excepthook__
 
 
 def test_an_event_is_an_object_a_line(logging_as, capsys):
@@ -71,3 +74,33 @@ def test_all_lines_on_stderr_are_json_with_the_json_log_format():
     assert ["WARNING", "WARNING", "ERROR"] == [event["level"] for event in events]
     assert "gave up after 0.5 s" in events[-1]["message"]
     assert "secret" not in done.err
+
+
+class EndingStream:
+    """Rows for a COPY, during which PostgreSQL ends the session."""
+
+    def __init__(self, database, pid):
+        self.database = database
+        self.pid = pid
+        self.chunks = 0
+
+    def read(self, size):
+        self.chunks += 1
+        if self.chunks == 2:
+            with psycopg2.connect(self.database) as other, other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (self.pid,))
+            other.close()
+        return b"a\n" * (size // 2)
+
+
+def test_a_session_that_ends_during_a_copy_prints_no_traceback(logging_as, capsys, database):
+    """psycopg2 prints one, beside the error that it raises."""
+    logging_as("json")
+    connection = psycopg2.connect(database)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE copied (a text)")
+        with pytest.raises(psycopg2.Error):
+            cursor.copy_expert("COPY copied FROM STDIN", EndingStream(database, connection.info.backend_pid), 1 << 20)
+    connection.close()
+
+    assert all(line.startswith("{") for line in capsys.readouterr().err.splitlines())

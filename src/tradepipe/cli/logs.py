@@ -1,10 +1,12 @@
 """The log: one line per event to stderr, above the status line of a terminal."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Final, Literal
 
 from tradepipe.cli.terminal import OutputFormat, StatusLine, as_typed, echo, log_format, to_json, wrap
@@ -36,8 +38,18 @@ def configure(level: str, status: StatusLine) -> None:
     logging.getLogger("tradepipe").setLevel(level.upper())
     # Our own lines report connection failures; librdkafka would add two lines for each attempt to connect.
     logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+    sys.excepthook = _log_printed
     for warning in _warnings.get():
         logger.warning("%s", warning)
+
+
+def _log_printed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log an error that psycopg2 prints with its traceback, before it raises another: a session has ended in a COPY."""
+    # By its name: importing psycopg2 takes every command longer.
+    if kind is SystemError and type(error.__cause__).__module__.startswith("psycopg2"):
+        logger.debug("psycopg2 could not raise: %s", error.__cause__)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def print_status(text: str) -> None:
