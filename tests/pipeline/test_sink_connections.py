@@ -71,11 +71,11 @@ def ends(writer: WriterWithEvents) -> list[dict[int, int]]:
 
 
 def store_on_both(
-    writer: WriterWithEvents, connection: Connection, first: ClaimResult, second: ClaimResult, held_trade: Trade
+    writer: WriterWithEvents, connection: Connection, first: ClaimResult, second: ClaimResult, *held: Trade | None
 ) -> None:
     """Queue a batch of each partition with a trade that is held, and wait until both connections wait for it."""
     for claim, partition in ((first, 0), (second, 1)):
-        writer.store(claim, entries=log(held_trade, first=claim.next_offset, partition=partition))
+        writer.store(claim, entries=log(*held, first=claim.next_offset, partition=partition))
     eventually(lambda: count(connection, WAITING) == 2)
 
 
@@ -255,13 +255,14 @@ def test_a_batch_that_another_connection_takes_over_counts_once_though_its_commi
     with Proxy(port_of(role.url)) as proxy, running(proxy.instead_of(role.url)) as writer:
         first, second = writer.claim(0, 1)
         with held(database, "T1"):
-            store_on_both(writer, connection, first, second, trade("T1"))
+            store_on_both(writer, connection, first, second, trade("T1"), None)
             role.set_limit(1)
             proxy.swallow_reply_after(b"COMMIT\0")
         writer.rest()
 
     assert REFUSED in caplog.text
-    assert [(0, 1, 0), (1, 0, 0)] == sorted(batches.counts(stored) for stored in writer.of(BatchResult))
+    assert [(0, 1, 1), (1, 0, 1)] == sorted(batches.counts(stored) for stored in writer.of(BatchResult))
+    assert {0: (1,), 1: (1,)} == {number: window.refused for number, window in writer.limit.windows.items()}
     assert ([], [trade("T1")]) == (writer.of(OwnershipLost), trades(connection))
 
 

@@ -52,8 +52,8 @@ class WriterWithEvents:
     """A writer, and its events so far."""
 
     def __init__(self, database, *, max_refused=None, owner="test", **options):
-        limit = RefusalLimit(max_refused)
-        self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=limit, **options)
+        self.limit = RefusalLimit(max_refused)
+        self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=self.limit, **options)
         self.events = []
 
     def claim(self, *partitions, start=0, begin=None, topic_id=TOPIC_ID):

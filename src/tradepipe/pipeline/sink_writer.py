@@ -346,6 +346,9 @@ class SinkWriter:
             nonlocal windows
             windows = self._refusal_limit.check_batch(result)
 
+        if batch.unconfirmed is not None:
+            # Its COMMIT over another connection may have taken place: then the store does not check it again.
+            check(batch.unconfirmed)
         for outcome in store.store(batch, before_commit=check):
             # Only after COMMIT: a batch that is rolled back and retried must not count twice.
             if isinstance(outcome, BatchResult):
