@@ -240,11 +240,11 @@ class SinkWriter:
         return [task for task in (*self._running.values(), *self._tasks) if isinstance(task, Batch)]
 
     def _begin_outage(self, number: int, reason: str) -> None:
+        # Publish under the lock: an outage that ends or begins at this moment in another thread must come after it.
         with self._changed:
-            is_first = not self._down
+            if not self._down:
+                self._publish(DatabaseDown(reason))
             self._down.add(number)
-        if is_first:
-            self._publish(DatabaseDown(reason))
         # Otherwise an idle connection that the server has ended, too, would look like another outage afterwards.
         for other, store in enumerate(self._stores):
             if other != number:
@@ -253,9 +253,8 @@ class SinkWriter:
     def _end_outage(self, number: int, seconds: float) -> None:
         with self._changed:
             self._down.discard(number)
-            is_last = not self._down
-        if is_last:
-            self._publish(DatabaseUp(seconds))
+            if not self._down:
+                self._publish(DatabaseUp(seconds))
 
     def _run(self, number: int) -> None:
         store = self._stores[number]
