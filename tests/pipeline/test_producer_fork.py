@@ -33,6 +33,11 @@ def fork(run):
         sys.exit()
 """
 
+ADVICE = (
+    "RuntimeError: this Producer was used before the process was forked, and Kafka's client does not work in the new "
+    "process: create a Producer in each process"
+)
+
 
 def run(pipeline, steps):
     settings = {
@@ -55,6 +60,7 @@ def test_a_forked_process_cannot_use_a_producer_that_has_sent(pipeline):
         pipeline,
         """
 producer.produce(trade("PARENT-1"))
+settings["kafka"]["linger"] = 5  # which Kafka's client lacks: the dictionary is the program's
 
 def use():
     attempt(producer.produce, trade("CHILD-1"))
@@ -69,12 +75,33 @@ producer.close()
 """,
     )
 
-    advice = (
-        "RuntimeError: this Producer was used before the process was forked, and Kafka's client does not work in the "
-        "new process: create a Producer in each process"
-    )
-    assert [f"produce {advice}", f"produce_many {advice}", "flush None", "len 0", "close None", "child 0"] == lines
+    assert [f"produce {ADVICE}", f"produce_many {ADVICE}", "flush None", "len 0", "close None", "child 0"] == lines
     assert {b"PARENT-1", b"PARENT-2"} == {key for _, key, _ in log(pipeline)}
+
+
+@pytest.mark.slow
+def test_a_process_that_is_forked_while_a_producer_connects_cannot_use_it(pipeline):
+    """A thread that does not exist there holds its lock, which would never be released."""
+    lines = run(
+        pipeline,
+        """
+import threading
+
+start = threading.Thread.start
+
+def start_and_fork(thread):
+    threading.Thread.start = start
+    start(thread)
+    fork(lambda: attempt(producer.produce, trade("CHILD")))
+
+threading.Thread.start = start_and_fork
+producer.produce(trade("PARENT"))
+producer.close()
+""",
+    )
+
+    assert [f"produce {ADVICE}", "child 0"] == lines
+    assert [b"PARENT"] == [key for _, key, _ in log(pipeline)]
 
 
 @pytest.mark.slow

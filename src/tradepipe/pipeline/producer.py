@@ -89,8 +89,8 @@ class Producer:
         self._owns_registry = isinstance(registry, str)
         self._registry = open_registry(registry)
         self._serialize = TradeSerializer(self._registry, subject=subject)
-        self._kafka, self._topic = kafka, topic
         self._producer = IdempotentProducer(kafka, topic=topic)
+        self._kafka, self._topic = dict(kafka), topic
         self._is_inherited = False
         self._connecting = threading.Lock()
         self._connection: Future[None] | None = None
@@ -290,7 +290,8 @@ class Producer:
 
     def _disown(self) -> None:
         """Refuse trades in a forked process, unless nothing was sent before: then it connects itself."""
-        if self._connection is None:
+        # The lock may be that of a thread which does not exist here, and which was about to start an attempt.
+        if self._connection is None and not self._connecting.locked():
             return
         self._is_inherited, self._is_connected = True, False
         self._encode_valid = lambda _trade: None
