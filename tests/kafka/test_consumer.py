@@ -519,6 +519,26 @@ def test_two_members_with_one_instance_id_are_reported(join_with, settings):
         first.until(lambda: False, second)
 
 
+@pytest.mark.real
+def test_a_member_with_another_strategy_than_its_group_is_told_so(join_with):
+    first = join_with(EAGER)
+    first.assigned(0, 1, 2, 3)
+    second = join_with(COOPERATIVE)
+
+    with pytest.raises(ConfigurationError, match=r"have another partition\.assignment\.strategy: stop them before"):
+        second.until(lambda: False, first)
+
+
+@pytest.mark.real
+def test_members_move_to_the_new_protocol_one_after_the_other(join_with):
+    """Kafka converts the group."""
+    first = join_with(EAGER)
+    first.assigned(0, 1, 2, 3)
+    second = join_with(NEW)
+
+    second.until(lambda: shared(first, second), first)
+
+
 def test_reading_continues_when_a_broker_is_available_again():
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)

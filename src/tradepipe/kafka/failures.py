@@ -240,6 +240,9 @@ _ADVICE: Final = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password",
     KafkaError.FENCED_INSTANCE_ID: "another member runs with the same group.instance.id; give each its own",
     KafkaError.UNRELEASED_INSTANCE_ID: "another member runs with the same group.instance.id; give each its own",
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: (
+        "the group's members have another partition.assignment.strategy: stop them before you change it"
+    ),
 }
 
 
