@@ -281,6 +281,17 @@ def test_of_two_trades_that_a_unique_index_takes_one_of_the_one_read_first_is_st
     )
 
 
+def test_trades_that_a_unique_index_refuses_and_others_that_a_check_refuses_are_refused_alone(connection):
+    execute(connection, ONE_BOOK)
+    execute(connection, CHECKED)
+    books = ["B1", "B1", "BAD", "B4"]
+
+    stored = batches.store(connection, *log(*(trade(f"T{n}", book_id=book) for n, book in enumerate(books))))
+
+    assert (2, 0, 2) == counts(stored)
+    assert {1: [Code.DATABASE_REFUSED], 2: [Code.DATABASE_REFUSED]} == refused(connection)
+
+
 def test_a_trade_that_a_unique_index_refuses_is_not_compared_with_a_later_one_of_its_key(connection):
     execute(connection, ONE_BOOK)
 
