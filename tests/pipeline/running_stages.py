@@ -19,18 +19,24 @@ class Running(threading.Thread, Generic[S]):
     """
     A sink or a validator that runs in a separate thread.
 
+    Args:
+        barrier: what the thread waits at before it runs the stage.
+
     Attributes:
         raised: what ended it, if it was no stop.
     """
 
-    def __init__(self, stage: S) -> None:
+    def __init__(self, stage: S, barrier: threading.Barrier | None = None) -> None:
         super().__init__(name=type(stage).__name__.lower(), daemon=True)
         self.stage = stage
+        self._barrier = barrier
         self.raised: BaseException | None = None
 
     def run(self) -> None:
         """Run in the thread."""
         try:
+            if self._barrier is not None:
+                self._barrier.wait()
             self.stage.run()
         except BaseException as error:  # raised again in the test
             self.raised = error

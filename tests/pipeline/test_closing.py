@@ -1,9 +1,13 @@
 """A stage that several threads run, stop and close."""
 
+import sys
+import threading
+
 import pytest
 
 from tests.eventually import eventually
 from tests.pipeline.running_stages import Running, running
+from tradepipe import Validator
 
 
 @pytest.fixture(params=["sink", "validator"])
@@ -39,6 +43,25 @@ def test_another_thread_cannot_run_a_stage_that_is_running(stage):
 
         with pytest.raises(RuntimeError, match=AGAIN):
             stage.run()
+
+
+def test_of_two_threads_that_run_a_stage_at_once_one_does():
+    """Both would read the same partitions."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            stage = Validator({"bootstrap.servers": "127.0.0.1:1"}, registry="http://127.0.0.1:1")
+            stage.stop()
+            barrier = threading.Barrier(2)
+            threads = [Running(stage, barrier) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+            assert [False, True] == sorted(thread.raised is None for thread in threads)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_closing_a_stage_in_another_thread_ends_its_run(pipeline, some_trades, stage):

@@ -151,6 +151,8 @@ class Stage(ABC, Generic[CountsT_co]):
         self._kafka_outage = Outage(KAFKA, logger)
         self._end_of_log: EndOfLog | None = None
         self._stopping = self._closed = False
+        self._unused = threading.Lock()
+        """Taken by the first `run`, and never released."""
         self._runner: threading.Thread | None = None
         """The thread of `run`, while it runs."""
         self._run_ended = threading.Event()
@@ -231,7 +233,7 @@ class Stage(ABC, Generic[CountsT_co]):
 
     def _run_loop(self, until_end: bool) -> None:
         """Run until `stop` or the end of the log, and close in any case."""
-        if self._closed or self._runner is not None:
+        if self._closed or not self._unused.acquire(blocking=False):
             raise RuntimeError(f"this {type(self).__name__} is running, has run or is closed: create another one")
         self._runner = threading.current_thread()
         try:
