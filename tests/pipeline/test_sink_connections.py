@@ -14,7 +14,7 @@ from tests.proxy import Proxy, port_of
 from tradepipe.errors import ConfigurationError
 from tradepipe.pipeline.refusal_limit import RefusalLimit
 from tradepipe.pipeline.sink_writer import DatabaseDown, DatabaseUp, GroupProgress, SinkWriter
-from tradepipe.postgres import migrate
+from tradepipe.postgres import migrate, reconnect
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import ClaimResult
 from tradepipe.postgres.sink_store import OwnershipLost
@@ -24,6 +24,10 @@ from tradepipe.trade.model import Trade
 CLOSED_PORT = 1
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tradepipe-sink/%'"
+FIRST_SESSION = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tradepipe-sink/%' "
+    "AND datname = current_database() ORDER BY backend_start LIMIT 1"
+)
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
@@ -247,6 +251,43 @@ def test_a_sink_goes_on_without_a_connection_that_is_refused_after_an_outage(rol
     assert (1, 1) == (len(writer.of(DatabaseDown)), len(writer.of(DatabaseUp)))
     (refused,) = [each for each in caplog.messages if each.startswith(REFUSED)]
     assert "too many connections for role" in refused
+
+
+def test_a_claim_of_a_connection_that_is_refused_is_granted_over_the_other(
+    role, connection, database, caplog, monkeypatch
+):
+    monkeypatch.setattr(reconnect, "TRIES_WITHOUT_SESSION", 1)
+    with running(role.url) as writer:
+        first, second = writer.claim(0, 1)
+        with held(database, "T1"):
+            store_on_both(writer, connection, first, second, trade("T1"))
+        writer.rest()
+        role.set_limit(1)
+        # That of the first thread, which takes the claim.
+        assert count(connection, f"SELECT count(pg_terminate_backend(pid, 5000)) FROM ({FIRST_SESSION}) AS first")
+        (third,) = writer.claim(2)
+
+    assert 2 == third.ownership.partition
+    assert REFUSED in caplog.text
+
+
+def test_a_sink_without_another_open_connection_waits_until_postgresql_has_a_session_for_it(
+    role, connection, caplog, monkeypatch
+):
+    """One that was never opened cannot do its work."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(reconnect, "TRIES_WITHOUT_SESSION", 1)
+    with running(role.url) as writer:
+        (claim,) = writer.claim(0)
+        role.set_limit(0)
+        assert 1 == end_writers(connection)
+        writer.store(claim, entries=log(trade("T1")))
+        eventually(lambda: "too many connections for role" in caplog.text)
+        role.set_limit(2)
+        writer.rest()
+
+    assert (1, 1) == (len(writer.of(DatabaseDown)), len(writer.of(DatabaseUp)))
+    assert ([trade("T1")], False) == (trades(connection), REFUSED in caplog.text)
 
 
 def test_a_batch_that_another_connection_takes_over_counts_once_though_its_commit_had_no_answer(
