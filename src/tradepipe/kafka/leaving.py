@@ -12,9 +12,9 @@ from tradepipe.kafka.config import Config
 
 def leave_group(client: confluent_kafka.Consumer, config: Config, timeout: float) -> None:
     """
-    Close a subscribed client, whose callbacks run meanwhile; other members take over its partitions.
+    Close a subscribed client, whose callbacks run meanwhile.
 
-    A static member's wait for it until its session ends.
+    Other members take over its partitions at once, or those of a static member when its session ends.
 
     Args:
         config: the client's configuration.

@@ -217,8 +217,8 @@ class Stage(ABC, Generic[CountsT_co]):
         """
         Leave the group and close all connections; idempotent.
 
-        A running stage is stopped, and closes when its `run` ends. Another thread than
-        that of `run` waits for it.
+        A running stage is stopped, and closed at the end of its `run`, for which any
+        other thread waits.
         """
         self._stopping = True
         if self._runner is None:
