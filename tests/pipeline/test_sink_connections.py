@@ -194,7 +194,7 @@ def test_a_sink_goes_on_without_a_further_connection_that_is_refused(connection,
         with held(database, "T1"):
             writer.store(first, entries=log(trade("T1")))
             writer.store(second, entries=log(trade("T2"), partition=1))
-            eventually(lambda: "the sink goes on without it" in caplog.text)
+            eventually(lambda: "the sink continues without it" in caplog.text)
             idle = writer.writer.idle_connections
         writer.rest()
 
@@ -233,7 +233,7 @@ def role(connection, database) -> Iterator[LimitedRole]:
     created.drop()
 
 
-REFUSED = "could not open a further connection, the sink goes on without it: PostgreSQL is unavailable: "
+REFUSED = "could not open a further connection, the sink continues without it: PostgreSQL is unavailable: "
 
 
 def test_a_sink_goes_on_without_a_connection_that_is_refused_after_an_outage(role, connection, database, caplog):

@@ -19,8 +19,8 @@ def leave_group(client: confluent_kafka.Consumer, config: Config, timeout: float
     Args:
         config: the client's configuration.
 
-        timeout: seconds after which this goes on in the background: a coordinator that does not answer would hold
-            the process. The group then waits for the session's end.
+        timeout: seconds after which this continues in the background: a coordinator that does not answer would
+            hold the process. The group then waits for the session's end.
     """
     with suppress(TimeoutError, KafkaException):
         run_in_thread(partial(_close, client, config), "tradepipe-close").result(timeout)

@@ -24,8 +24,9 @@ STEP_TIMEOUT: Final = 5.0
 """Seconds without an answer to a step, for instance because an open transaction hides the offset."""
 
 LOGGED_BATCHES: Final = 10
+"""Unreadable batches that are logged one by one within `LOG_SECONDS`; of the others, the number of records is."""
+
 LOG_SECONDS: Final = 60.0
-"""So many unreadable batches are logged in this time, and then the number of records in the others."""
 
 
 class BatchSearch:

@@ -23,7 +23,7 @@ ABORT_WAIT_SECONDS: Final = 1.0
 """Seconds a thread may take to end after its transaction was aborted."""
 
 CONNECTIONS: Final = 2
-"""Connections of a sink at most, unless it is told otherwise."""
+"""How many connections a sink opens at most, by default."""
 
 CONNECT_AGAIN_SECONDS: Final = 60.0
 """Seconds until a further connection is tried again, after PostgreSQL has refused it."""
@@ -285,7 +285,7 @@ class SinkWriter:
 
     def _go_on_without(self, number: int, tasks: Sequence[WriterTask], problem: str) -> None:
         """Leave tasks to the other threads, and wait until the connection that was refused may be tried again."""
-        logger.warning("could not open a further connection, the sink goes on without it: %s", problem)
+        logger.warning("could not open a further connection, the sink continues without it: %s", problem)
         with self._changed:
             del self._running[number]
             self._tasks.extendleft(reversed(tasks))
