@@ -7,6 +7,8 @@ import pytest
 
 from tests.eventually import eventually
 from tests.pipeline.running_stages import Running, running
+from tests.pipeline.test_sink_connections import WAITING, count, held
+from tests.postgres.batches import connected, trade
 from tradepipe import Validator
 
 
@@ -85,3 +87,22 @@ def test_a_callback_may_close_its_sink(pipeline, some_trades):
     counts = sink.run()
 
     assert 0 < counts.stored == len(pipeline.stored()) <= len(trades)
+
+
+def test_a_sink_leaves_its_group_although_a_callback_raises_while_it_closes(pipeline, caplog):
+    caplog.set_level("INFO")
+
+    def fail(_stored):
+        raise LookupError("no such desk")
+
+    thread = Running(pipeline.sink(on_stored=fail))
+    pipeline.publish([trade("T1")])
+    with connected(pipeline.database) as connection, held(pipeline.database, "T1"):
+        thread.start()
+        eventually(lambda: count(connection, WAITING))
+        thread.stage.stop()
+    thread.join(60)
+
+    assert ["T1"] == [each.trade_id for each in pipeline.stored()]
+    assert isinstance(thread.raised, LookupError)
+    assert f"revoked partitions [0, 1, 2, 3] of {pipeline.topic}" in caplog.messages

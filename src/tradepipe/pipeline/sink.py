@@ -210,17 +210,19 @@ class Sink(Stage[SinkCounts]):
         # The writer before the consumer: while the last batch is written, this member keeps its partitions, so the next
         # owner does not claim them in the middle of the batch.
         self._writer.stop(STOP_GRACE_SECONDS)
-        for event in self._writer.events():
-            if isinstance(event, BatchResult):
-                self._on_stored(event)
-            elif isinstance(event, WriterFailed):
-                self._failure = event.error
-        # Only the first time: if that failed, the consumer is closed, and the partitions are still known.
-        if not self._closed:
-            self._close_stats()
-            self._commit_for_lag(only_if_due=False)
-        self._consumer.close()
-        super()._close()
+        try:
+            for event in self._writer.events():
+                if isinstance(event, BatchResult):
+                    self._on_stored(event)
+                elif isinstance(event, WriterFailed):
+                    self._failure = event.error
+        finally:  # the user's `on_stored` may have raised
+            # Only the first time: if that failed, the consumer is closed, and the partitions are still known.
+            if not self._closed:
+                self._close_stats()
+                self._commit_for_lag(only_if_due=False)
+            self._consumer.close()
+            super()._close()
 
     def _check_topics(self, retry: RetryForever) -> None:
         retry(KAFKA, lambda: self._admin.check_not_compacted(self._topic))
