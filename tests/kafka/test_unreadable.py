@@ -383,3 +383,14 @@ def test_unreadable_records_that_are_not_logged_are_counted_in_the_log_at_the_la
 
     assert "skipped 2 more unreadable records of trades within 0 s" in caplog.messages[unreadable.LOGGED_BATCHES]
     assert unreadable.LOGGED_BATCHES + 1 == len(caplog.messages)
+
+
+def test_the_number_of_unlogged_unreadable_records_comes_before_the_next_one_that_is_logged(caplog, monkeypatch):
+    batches = searches(lambda *_: True, lambda _: None)
+    find_batches(batches, range(0, 22, 2))
+    monkeypatch.setattr(unreadable, "LOG_SECONDS", 0.0)
+    find_batches(batches, [22])
+
+    number, following = caplog.messages[unreadable.LOGGED_BATCHES :]
+    assert number.startswith("skipped 2 more unreadable records of trades within ")
+    assert "offsets 22 to 23 cannot be read" in following
