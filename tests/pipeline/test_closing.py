@@ -66,15 +66,18 @@ def test_of_two_threads_that_run_a_stage_at_once_one_does():
         sys.setswitchinterval(interval)
 
 
-def test_closing_a_stage_in_another_thread_ends_its_run(pipeline, some_trades, stage):
+def test_closing_a_stage_in_another_thread_ends_its_run(pipeline, some_trades, stage, caplog):
+    """When `close` returns, other members of the group may have its partitions."""
+    caplog.set_level("INFO")
     pipeline.publish(some_trades(10))
     thread = Running(stage)
     thread.start()
     eventually(lambda: 0 == stage.lag)
 
     stage.close()
-    thread.join(60)
 
+    assert f"revoked partitions [0, 1, 2, 3] of {pipeline.topic}" in caplog.messages
+    thread.join(60)
     assert not thread.is_alive()
     assert thread.raised is None
 
