@@ -166,8 +166,9 @@ def _draw_rates(axis: Any, comparison: Comparison) -> None:
     ]
     colours = ["#1f77b4" if name.startswith(_OURS) else "#b0b0b0" for name in names]
     axis.barh(names, middle, xerr=errors, color=colours, error_kw={"linewidth": 1})
-    for place, value in enumerate(middle):
-        axis.text(value, place, f"  {value:,.1f}", va="bottom", fontsize=7)
+    for place, (value, each) in enumerate(zip(middle, rates, strict=True)):
+        axis.text(max(each), place, f"  {value:,.1f}", va="center", fontsize=7)
+    axis.margins(x=0.08)
     axis.set_title(comparison.title.replace("records/s", "thousand records/s"), fontsize=10)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
