@@ -1,6 +1,7 @@
 """Records whose offset librdkafka reads differently from the brokers: no other record is lost with them."""
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from tests.eventually import eventually
 from tests.kafka.group_member import COOPERATIVE, EAGER
@@ -47,6 +48,24 @@ def test_no_record_beside_a_misnumbered_one_is_lost_or_gets_another_offset(join,
     assert list(range(len(kinds) + 1)) == [each.offset for each in records]
     assert [kind == "m" for kind in f"{kinds}g"] == [isinstance(each, UnreadableBatch) for each in records]
     assert 0 == member.consumer.rebalances["revoke"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("strategy", [EAGER, COOPERATIVE], ids=["eager", "cooperative"])
+def test_a_partition_whose_fetching_has_ended_before_its_start_can_be_started(join, topic, send, strategy):
+    """A fetch may be sent between assign() and pause(); here it is made certain."""
+    send("m")
+    member = join(**strategy)
+    member.assigned(0, 1, 2, 3)
+    client, place = member.consumer._client, TopicPartition(topic, 0)
+    client.resume([place])
+    member.quiet(40)
+    client.pause([place])
+
+    member.start(0, 0)
+    member.until(lambda: member.position(0) == 1)
+
+    assert [UnreadableBatch] == [type(each) for each in member.records]
 
 
 @pytest.mark.real

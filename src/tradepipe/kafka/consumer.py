@@ -302,10 +302,10 @@ class Consumer:
             self._handle_end(message)
         elif not is_reset(error):
             self.errors.handle(error)
-        elif state is not None and state.next_offset is not None:
-            if is_after_misnumbered(message, state.next_offset):
-                self._misnumbered.ended.add(state.partition)
-                return
+        elif state is not None and (state.next_offset is None or is_after_misnumbered(message, state.next_offset)):
+            # Fetched before its start, or after a misnumbered record: it can be read once it is assigned again.
+            self._misnumbered.ended.add(state.partition)
+        elif state is not None:
             # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
             # owner compares the offset with the log: a broker that has just started may report too short a log.
             state.next_offset = None

@@ -46,7 +46,7 @@ class MisnumberedRecords:
         self._topic = topic
         self._incremental = incremental
         self.ended: set[int] = set()
-        """The partitions whose fetching has ended after a misnumbered record; emptied by `restart`."""
+        """The partitions whose fetching has ended, but whose position is in the log; emptied by `restart`."""
 
     def accept(self, assignments: Mapping[int, Assignment], records: Iterable[Record]) -> Accepted:
         """
