@@ -261,7 +261,13 @@ def test_a_rejection_by_the_broker_is_reported_as_refused(pipeline, some_trades,
 @pytest.mark.embedded
 def test_a_call_with_many_trades_names_an_earlier_failure_and_can_be_continued(pipeline, some_trades, broker):
     """Also within a call: a failure among endless trades must not wait for their end."""
-    trades = some_trades(3_000)
+    trades, given, is_named = some_trades(3_000), [], False
+
+    def endless():
+        while not is_named:
+            given.append(trades[2 + len(given) % 2_998])
+            yield given[-1]
+
     with pipeline.producer() as producer:
         producer.produce(trades[0])
         producer.flush()
@@ -269,11 +275,12 @@ def test_a_call_with_many_trades_names_an_earlier_failure_and_can_be_continued(p
         producer.produce(trades[1])
         eventually(lambda: not len(producer))
         with pytest.raises(DeliveryFailed) as caught:
-            producer.produce_many(iter(trades[2:]))
+            producer.produce_many(endless())
+        is_named = True
         producer.produce_many(caught.value.unsent)
 
     assert ([trades[1]], ()) == ([trade for trade, _ in caught.value.refused], caught.value.unknown)
-    assert sorted(map(pipeline.serialize, [trades[0], *trades[2:]])) == sorted(value for _, _, value in log(pipeline))
+    assert sorted(map(pipeline.serialize, [trades[0], *given])) == sorted(value for _, _, value in log(pipeline))
 
 
 @pytest.mark.embedded
