@@ -68,6 +68,16 @@ def writing(topic: str) -> Iterator[Writing]:
         member.close()
 
 
+def test_an_error_that_comes_before_all_records_are_enqueued_is_the_reason(writing):
+    """librdkafka refuses the records after it, and names only the state of the transaction."""
+    writing.transactions.open()
+    writing.broker.fail_requests(TXN_OFFSET_COMMIT, KafkaError.GROUP_AUTHORIZATION_FAILED)
+    record = Record("trades", 0, 0, b"k", b"v", timestamp=1)
+
+    with pytest.raises(ConfigurationError, match="Group authorization failed"):
+        writing.transactions.write({Destination("clean"): [record] * 50_000}, writing.offsets)
+
+
 @pytest.mark.parametrize(
     ("request_key", "error", "raised", "stays_open"),
     [

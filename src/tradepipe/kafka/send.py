@@ -98,7 +98,9 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
                     # The queue is full, and only a poll removes acknowledged records from it.
                     client.poll(POLL_SECONDS)
                 except KafkaException as error:
-                    reports.record_failure(unwrap(error), topic)
+                    # In this state the transaction has failed before, for another reason.
+                    if (cause := unwrap(error)).code() != KafkaError._STATE:
+                        reports.record_failure(cause, topic)
                     raise
 
 
