@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import psycopg2
 from psycopg2.errors import ExclusionViolation, ObjectNotInPrerequisiteState, UniqueViolation
-from sqlalchemy import Connection, bindparam, select, tuple_
+from sqlalchemy import Connection, Executable, bindparam, select, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
@@ -74,7 +74,7 @@ def insert_bisecting(connection: Connection, rows: Rows, mode: Stale) -> InsertR
         with connection.begin_nested():
             stale_rows = {} if mode == "accept" else stale.find_stale(connection, rows)
             if not stale_rows:
-                return _insert(connection, rows)[0]
+                return _insert_all(connection, rows)
             stale.trial_insert(connection, _INSERT, _rows_by_key([row for row in rows if row[0] in stale_rows]))
             newer = [row for row in rows if row[0] not in stale_rows]
             refused = [
@@ -82,7 +82,7 @@ def insert_bisecting(connection: Connection, rows: Rows, mode: Stale) -> InsertR
                 for ordinal, valid in rows
                 if ordinal in stale_rows
             ]
-            result = _insert(connection, newer)[0] if newer else InsertResult()
+            result = _insert_all(connection, newer) if newer else InsertResult()
             return result.plus(InsertResult(refused=tuple(refused)))
     except (DBAPIError, psycopg2.Error) as error:
         if classify(error, connected_before=True) is not FailureClass.DATA:
@@ -119,44 +119,45 @@ def _insert_unrefused(connection: Connection, rows: Rows) -> InsertResult | None
         return None
     try:
         with connection.begin_nested():
-            result, skipped = _insert(connection, rows, skipping=True)
+            # In their own order: of two trades, the one that was read first is stored.
+            result, skipped = _insert(connection, _INSERT_UNREFUSED, rows, [_row(valid) for _, valid in rows])
     except (DBAPIError, psycopg2.Error) as error:
         # The other error is that of a constraint that is deferrable.
         is_deferrable = isinstance(getattr(error, "orig", error), ObjectNotInPrerequisiteState)
         if is_deferrable or classify(error, connected_before=True) is FailureClass.DATA:
             return None
         raise
-    alone = [insert_bisecting(connection, [row], "accept") for row in skipped]
-    return InsertResult(
-        result.inserted + sum(each.inserted for each in alone),
-        (*result.duplicates, *(ordinal for each in alone for ordinal in each.duplicates)),
-        (*result.refused, *(refusal for each in alone for refusal in each.refused)),
-    )
+    for row in skipped:
+        result = result.plus(insert_bisecting(connection, [row], "accept"))
+    return result
+
+
+def _insert_all(connection: Connection, rows: Rows) -> InsertResult:
+    result, missing = _insert(connection, _INSERT, rows, _rows_by_key(rows))
+    if missing:
+        raise row_vanished(missing[0][1])
+    return result
 
 
 def _insert(
-    connection: Connection, rows: Rows, *, skipping: bool = False
+    connection: Connection, statement: Executable, rows: Rows, given: list[dict[str, object]]
 ) -> tuple[InsertResult, list[tuple[int, ValidRecord]]]:
-    """Insert trades; return the result, and the trades that were skipped because a unique index refuses them."""
-    # In their own order if that decides which of two trades is refused: the one that was read first is stored.
-    given = [_row(valid) for _, valid in rows] if skipping else _rows_by_key(rows)
-    inserted = connection.execute(_INSERT_UNREFUSED if skipping else _INSERT, given)
+    """Insert trades; return the result, and the trades that are not stored afterwards."""
+    inserted = connection.execute(statement, given)
     coordinates = {(row.source_partition, row.source_offset) for row in inserted}
     remaining = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in coordinates]
     keys = list({key_of(valid.trade) for _, valid in remaining})
     stored_rows = connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
     stored_trades = {tuple(getattr(row, field) for field in PRIMARY_KEY): row for row in stored_rows}
-    duplicates, refused, skipped = [], [], []
+    duplicates, refused, missing = [], [], []
     for ordinal, valid in remaining:
         if (stored := stored_trades.get(key_of(valid.trade))) is None:
-            if not skipping:
-                raise row_vanished(valid)
-            skipped.append((ordinal, valid))
+            missing.append((ordinal, valid))
         elif any(getattr(valid.trade, field) != getattr(stored, field) for field in CONTENT_FIELDS):
             refused.append((ordinal, collision(valid, stored)))
         else:
             duplicates.append(ordinal)
-    return InsertResult(len(coordinates), tuple(duplicates), tuple(refused)), skipped
+    return InsertResult(len(coordinates), tuple(duplicates), tuple(refused)), missing
 
 
 def _rows_by_key(rows: Rows) -> list[dict[str, object]]:
