@@ -34,15 +34,14 @@ _NAMES: Final[dict[str, Any]] = {
     "_cached_date": primitives.DATES.get,
     "_decimal_error": primitives.decimal_error,
     "_from_bytes": int.from_bytes,
+    "_index_error": primitives.index_error,
     "_multiply": EXACT.multiply,
-    "_no_branch_error": primitives.no_branch_error,
     "_out_of_range_error": primitives.out_of_range_error,
-    "_read_branch": primitives.read_branch,
     "_read_date": primitives.read_date,
+    "_read_index": primitives.read_index,
     "_read_int": primitives.read_int,
     "_read_long": primitives.read_long,
     "_read_size": primitives.read_size,
-    "_read_symbol": primitives.read_symbol,
     "_timedelta": timedelta,
     "_unpack_double": Struct("<d").unpack,
     "_unpack_float": Struct("<f").unpack,
@@ -103,7 +102,7 @@ if not 0 < _size < {least_size}:
 _SYMBOL: Final = """\
 {name} = {by_byte}[_body[_at]]
 if {name} is None:
-    _index, _at = _read_symbol(_body, _at, {count})
+    _index, _at = _read_index(_body, _at, {count}, "enum symbol")
     {name} = {members}[_index]
 else:
     _at += 1
@@ -176,15 +175,15 @@ class _FieldEmitter:
             case Union(branches):
                 # The code of the choice among the writer's branches.
                 self._out.lines(
-                    _INT.replace("_read_int(_body, _at)", f"_read_branch(_body, _at, {len(branches)})").format(
-                        name="_branch"
-                    )
+                    _INT.replace(
+                        "_read_int(_body, _at)", f"_read_index(_body, _at, {len(branches)}, 'union branch')"
+                    ).format(name="_branch")
                 )
                 for index, branch in enumerate(branches):
                     with self._out.block(f"{'elif' if index else 'if'} _branch == {index}:"):
                         self._emit_field(field, branch)
                 with self._out.block("else:"):
-                    self._out.line(f"raise _no_branch_error(_branch, {len(branches)})")
+                    self._out.line(f"raise _index_error(_branch, {len(branches)}, 'union branch')")
             case Null():
                 self._emit_constant(field, None)
             case Mismatch(problem):

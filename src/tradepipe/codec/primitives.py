@@ -5,13 +5,17 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from struct import Struct
 from struct import error as StructError
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 from tradepipe.trade.avro_types import EXACT
 
 TABLE_SIZE: Final = 1_024
 """Number of encoded integers in the table, from 0: it covers nearly all lengths and versions."""
+
+
+Indexed = Literal["union branch", "enum symbol"]
+"""What a schema lists, and a body gives by its index."""
 
 
 class Malformed(Exception):
@@ -64,25 +68,17 @@ def read_size(body: bytes, at: int) -> tuple[int, int]:
     return size, at
 
 
-def read_branch(body: bytes, at: int, branches: int) -> tuple[int, int]:
-    """Read the index of a union's branch, which must exist; return it and the offset after it."""
+def read_index(body: bytes, at: int, count: int, kind: Indexed) -> tuple[int, int]:
+    """Read the index of a branch or a symbol, of which there are `count`; return it and the offset after it."""
     index, at = _read(body, at, 5, 32)
-    if not 0 <= index < branches:
-        raise no_branch_error(index, branches)
+    if not 0 <= index < count:
+        raise index_error(index, count, kind)
     return index, at
 
 
-def no_branch_error(index: int, branches: int) -> Malformed:
-    """Return the error for an index that is not of a union's branches."""
-    return Malformed(f"holds union branch {index}, outside 0 to {branches - 1}")
-
-
-def read_symbol(body: bytes, at: int, symbols: int) -> tuple[int, int]:
-    """Read the index of an enum's symbol, which must exist; return it and the offset after it."""
-    index, at = _read(body, at, 5, 32)
-    if not 0 <= index < symbols:
-        raise Malformed(f"holds enum symbol {index}, outside 0 to {symbols - 1}")
-    return index, at
+def index_error(index: int, count: int, kind: Indexed) -> Malformed:
+    """Return the error for an index that no branch or symbol has."""
+    return Malformed(f"holds {kind} {index}, outside 0 to {count - 1}")
 
 
 def read_block(body: bytes, at: int) -> tuple[int, int, int]:

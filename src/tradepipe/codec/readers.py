@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tradepipe.codec import primitives
-from tradepipe.codec.primitives import Malformed, read_block, read_branch, read_int, read_long, read_size
+from tradepipe.codec.primitives import Malformed, read_block, read_index, read_int, read_long, read_size
 from tradepipe.codec.steps import SKIPPED, Array, Map, Mismatch, Null, Record, Scalar, Step, Symbol, Union
 from tradepipe.trade.avro_types import from_member_default
 from tradepipe.trade.types import Type
@@ -49,7 +49,7 @@ def reader_of(step: Step, type_: Type) -> Reader:  # noqa: PLR0911 - one case fo
             members = tuple(None if symbol is None else type_.python(symbol) for symbol in symbols)
 
             def read_symbol(body: bytes, at: int) -> tuple[Any, int]:
-                index, at = primitives.read_symbol(body, at, len(members))
+                index, at = read_index(body, at, len(members), "enum symbol")
                 if members[index] is None:
                     raise Malformed(f"holds enum symbol {index}, which the reader's enum lacks")
                 return members[index], at
@@ -68,7 +68,7 @@ def _read_null(_body: bytes, at: int) -> tuple[None, int]:
 
 
 def _read_union(readers: tuple[Reader, ...], body: bytes, at: int) -> tuple[Any, int]:
-    branch, at = read_branch(body, at, len(readers))
+    branch, at = read_index(body, at, len(readers), "union branch")
     return readers[branch](body, at)
 
 
@@ -123,7 +123,7 @@ def skipper_of(step: Step) -> Reader:  # noqa: PLR0911 - one case for each kind 
             return partial(_skip_all, tuple(skipper_of(read.step) for read in reads if _takes_bytes(read.step)))
         case Symbol(symbols):
             count = len(symbols)
-            return lambda body, at: primitives.read_symbol(body, at, count)
+            return lambda body, at: read_index(body, at, count, "enum symbol")
         case Scalar(written, size):
             width = WIDTHS.get(written, size)
             return _SKIPPERS.get(written) or (lambda _body, at: (None, at + width))
