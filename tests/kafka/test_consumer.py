@@ -520,7 +520,7 @@ def test_two_members_with_one_instance_id_are_reported(join_with, settings):
 
 
 @pytest.mark.real
-def test_a_member_with_another_strategy_than_its_group_is_told_so(join_with):
+def test_a_strategy_that_the_group_does_not_have_is_reported(join_with):
     first = join_with(EAGER)
     first.assigned(0, 1, 2, 3)
     second = join_with(COOPERATIVE)
