@@ -11,7 +11,7 @@ from sqlalchemy.schema import SetTableComment
 from tradepipe.errors import TradepipeError
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.migrate import APPLICATION_NAME, migration_lock
-from tradepipe.postgres.revision import VERSION_TABLE, is_post
+from tradepipe.postgres.revision import VERSION_TABLE, is_post, warn_of_other_tables
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import METADATA
 
@@ -41,6 +41,12 @@ def print_step(*, step: Any, **_kwargs: object) -> None:
     context.config.print_stdout("the database goes from revision %s to %s", before, after)
 
 
+def note_first_revision(*, step: Any, ctx: Any, **_kwargs: object) -> None:
+    """Warn of tables in another database schema, as `tradepipe migrate upgrade` does."""
+    if step.is_upgrade and not step.source_revision_ids:
+        warn_of_other_tables(ctx.connection)
+
+
 def configure(*notes: Any, **where: Any) -> None:
     """Configure Alembic for a connection or for SQL output."""
     context.configure(
@@ -67,7 +73,7 @@ def run_on_database_url() -> None:
     try:
         engine = create_engine_for(database, application_name=APPLICATION_NAME)
         with translate_errors(), engine.connect() as connection, migration_lock(connection):
-            run(connection, print_step)
+            run(connection, print_step, note_first_revision)
     except TradepipeError as error:
         raise CommandError(str(error)) from error
 

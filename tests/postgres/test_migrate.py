@@ -82,6 +82,12 @@ def tables(database: str) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
+def add_schema(database: str, name: str) -> str:
+    """Create a database schema, and return a URL whose tables are in it."""
+    run(database, f"CREATE SCHEMA {name}")
+    return f"{database}{'&' if '?' in database else '?'}options=-csearch_path%3D{name}"
+
+
 def alembic(database: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Alembic's own command where pyproject.toml is."""
     environment = {**os.environ, "DATABASE_URL": database or ""}
@@ -342,13 +348,43 @@ def test_autogenerate_does_not_propose_to_drop_the_hosts_tables(migrated):
 
 def test_the_url_chooses_the_database_schema_of_the_tables(database):
     """`search_path` decides, so the tables can be in a separate database schema."""
-    run(database, "CREATE SCHEMA apart")
-    apart = f"{database}{'&' if '?' in database else '?'}options=-csearch_path%3Dapart"
+    apart = add_schema(database, "apart")
 
     migrate.upgrade(apart)
 
     assert set() == tables(database)
     assert OURS == tables(apart)
+
+
+@pytest.mark.parametrize("by_alembic", [False, True], ids=["migrate upgrade", "alembic upgrade"])
+def test_a_second_set_of_tables_is_created_with_a_warning(migrated, by_alembic, caplog):
+    """Two may be intended, for example of two environments; or else `search_path` is wrong."""
+    apart = add_schema(migrated, "apart")
+
+    if by_alembic:
+        warnings = alembic(apart, "upgrade", "head").stderr.splitlines()
+    else:
+        migrate.upgrade(apart)
+        warnings = caplog.messages
+
+    assert OURS == tables(apart)
+    assert [
+        "creating tables in database schema apart, although database schema public has tradepipe's tables; unless you "
+        "want both, drop the new ones, and add ?options=-csearch_path=public to the URL or set search_path "
+        "by ALTER ROLE"
+    ] == warnings
+
+
+def test_an_upgrade_of_either_set_of_tables_warns_of_nothing(migrated, caplog):
+    apart = add_schema(migrated, "apart")
+    migrate.upgrade(apart)
+    caplog.clear()
+
+    for database in (migrated, apart):
+        migrate.downgrade(database, "0001_trades")
+        migrate.upgrade(database)
+
+    assert [] == caplog.messages
 
 
 def test_a_table_of_our_name_is_not_overwritten(database):

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, make_url, text
 from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import migrate
 from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.packaged_revisions import required_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import METADATA
 
@@ -130,8 +131,7 @@ def compare(database: str) -> Difference | None:
         DatabaseUnavailable: PostgreSQL is unavailable.
     """
     with _scratch(database) as url:
-        migrate.upgrade(url)
-        before = _describe_at(url)
+        before = _describe_at(url, lambda it: migrate.run_revisions(it, "upgrade", required_revision()))
     with _scratch(database) as url:
         after = _describe_at(url, METADATA.create_all)
     return None if before == after else Difference(before, after)
@@ -284,7 +284,7 @@ def _scratch(database: str) -> Iterator[str]:
             it.commit()
 
 
-def _describe_at(url: str, prepare: Callable[[Connection], None] = lambda _connection: None) -> Shape:
+def _describe_at(url: str, prepare: Callable[[Connection], None]) -> Shape:
     with translate_errors(), create_engine_for(url, application_name=migrate.APPLICATION_NAME).connect() as it:
         prepare(it)
         return describe(it)

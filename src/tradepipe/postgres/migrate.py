@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from alembic import command
 from alembic.config import Config
@@ -46,7 +46,8 @@ def upgrade(database: str, *, lock_seconds: float = LOCK_SECONDS) -> Migration:
     """
     Upgrade a database to the newest revision of this build; concurrent calls wait for each other.
 
-    A database that is ahead of this build stays unchanged.
+    A database that is ahead of this build stays unchanged. Tables are created in the
+    first database schema of `search_path`; a warning names another that has some.
 
     Args:
         lock_seconds: how long to wait for a migration that is running.
@@ -63,8 +64,10 @@ def upgrade(database: str, *, lock_seconds: float = LOCK_SECONDS) -> Migration:
         if before is not None and before not in revisions():
             revision.check_revision(connection)
             return Migration(before, before)
+        if before is None:
+            revision.warn_of_other_tables(connection)
         connection.commit()
-        _run(connection, "upgrade", required_revision())
+        run_revisions(connection, "upgrade", required_revision())
         return Migration(before, revision.current(connection))
 
 
@@ -81,7 +84,7 @@ def downgrade(database: str, target: str) -> Migration:
     with _connection(database) as connection, migration_lock(connection):
         before = revision.current(connection)
         connection.commit()
-        _run(connection, "downgrade", target)
+        run_revisions(connection, "downgrade", target)
         return Migration(before, revision.current(connection))
 
 
@@ -141,7 +144,7 @@ def _connection(database: str) -> Iterator[Connection]:
         yield connection
 
 
-def _run(connection: Connection, verb: str, target: str) -> None:
+def run_revisions(connection: Connection, verb: Literal["upgrade", "downgrade"], target: str) -> None:
     """Run a command of Alembic over a connection, without an alembic.ini."""
     with resources.as_file(resources.files("tradepipe.migrations")) as directory:
         config = Config(attributes={"connection": connection})

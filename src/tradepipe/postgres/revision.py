@@ -24,6 +24,7 @@ _VISIBLE: Final = text(
     "SELECT pg_catalog.current_setting('search_path'::text), pg_catalog.cardinality(pg_catalog.current_schemas(false))"
 )
 _ROLE: Final = text("SELECT current_user")
+_CREATES_IN: Final = text("SELECT pg_catalog.current_schema()")
 _ELSEWHERE: Final = text(
     "SELECT space.nspname, pg_catalog.has_schema_privilege(space.oid, 'USAGE'::text) "
     "FROM pg_catalog.pg_class AS found JOIN pg_catalog.pg_namespace AS space ON space.oid = found.relnamespace "
@@ -79,6 +80,22 @@ def check_revision(connection: Connection) -> None:
                 f"this build knows revisions up to {needed}: upgrade this build"
             )
     _log.info("the database is at revision %s, ahead of this build's %s", found, needed)
+
+
+def warn_of_other_tables(connection: Connection) -> None:
+    """Warn that the first revision creates tables although another database schema has some; both may be intended."""
+    elsewhere = connection.execute(_ELSEWHERE, {"table": VERSION_TABLE}).first()
+    created_in = connection.scalar(_CREATES_IN)
+    if elsewhere and created_in:
+        schema = elsewhere[0]
+        _log.warning(
+            "creating tables in database schema %s, although database schema %s has tradepipe's tables; unless you "
+            "want both, drop the new ones, and add ?options=-csearch_path=%s to the URL or set search_path "
+            "by ALTER ROLE",
+            created_in,
+            schema,
+            schema,
+        )
 
 
 def _advise_on_search_path(connection: Connection) -> str | None:
