@@ -98,6 +98,16 @@ def test_a_statement_that_fails_has_the_class_of_its_sqlstate(database, statemen
     assert expected == classify(error_of(run, database, *statements), connected_before=True)
 
 
+def test_a_statement_timeout_that_is_too_short_for_a_command_is_named(database):
+    """A command keeps the timeout of the role, for which a longer deadline does not help."""
+    error = error_of(run, database, "SET statement_timeout = 20", "SELECT pg_sleep(10)")
+
+    assert (
+        "PostgreSQL took too long: canceling statement due to statement timeout; "
+        "check statement_timeout of the role and the database"
+    ) == str(translate(error, connected_before=False))
+
+
 def test_the_plain_error_of_psycopg2_has_the_same_class(database):
     """COPY runs without SQLAlchemy's wrapping."""
     with connect(database) as connection:

@@ -108,6 +108,9 @@ PERMANENT_REFUSALS: Final = (
 )
 """Messages of libpq, without a `FATAL`, that no retry repairs."""
 
+CHECK_STATEMENT_TIMEOUT: Final = "check statement_timeout of the role and the database"
+"""Advice for a statement that exceeded a timeout which tradepipe has not set."""
+
 _ADVICE: Final = {
     "42P01": "create the tables with `tradepipe migrate upgrade`",
     "42703": "bring the tables up to date with `tradepipe migrate upgrade`",
@@ -185,7 +188,8 @@ def describe(error: BaseException) -> str:
             reason = "; ".join(getattr(error, "__notes__", ())) or first_line(error)
             return f"PostgreSQL is available, but another transaction is in the way: {reason}"
         case FailureClass.TIMEOUT:
-            return f"PostgreSQL took too long: {first_line(error)}"
+            # A sink that has its own timeouts does not ask: it tries a smaller batch.
+            return f"PostgreSQL took too long: {first_line(error)}; {CHECK_STATEMENT_TIMEOUT}"
         case _:
             return f"{POSTGRESQL} is unavailable: {first_line(error)}"
 

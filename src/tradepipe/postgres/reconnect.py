@@ -16,6 +16,7 @@ from tradepipe.outage import Backoff
 from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout, Deadline
 from tradepipe.postgres.failures import (
+    CHECK_STATEMENT_TIMEOUT,
     FailureClass,
     RowsVanished,
     classify,
@@ -224,7 +225,7 @@ class ReconnectingConnection:
         kind = classify(error, connected_before=self._connected_before)
         if kind is FailureClass.TIMEOUT:
             # A session has its own timeouts as soon as it is open.
-            advice = "" if self._connection else "; check statement_timeout of the role and the database"
+            advice = "" if self._connection else f"; {CHECK_STATEMENT_TIMEOUT}"
             raise TransactionTooSlow(f"{first_line(error)}{advice}") from error
         if kind is FailureClass.CONTENTION:
             self._conflicts += 1
