@@ -1,6 +1,7 @@
 """What a sink stores, refuses and remembers; the same on the embedded and on the real services."""
 
 import logging
+import pickle
 import re
 import threading
 from collections import Counter
@@ -145,6 +146,21 @@ def test_each_stored_trade_is_reported_after_its_commit(pipeline, some_trades):
     pipeline.store(on_stored=lambda stored: reported.extend(stored.trades))
 
     assert sorted(trades) == sorted(reported)
+
+
+def test_what_is_reported_of_a_batch_passes_to_another_process(pipeline, some_trades):
+    """The trades are decoded by the sink's registry client, which does not."""
+    trades = some_trades(30)
+    pipeline.publish(trades + trades[:5])
+    pipeline.publish_bytes(undecodable(pipeline, 3))
+    pairs = []
+
+    pipeline.store(on_stored=lambda stored: pairs.append((stored, pickle.loads(pickle.dumps(stored)))))
+
+    assert sorted(trades) == sorted(trade for _, received in pairs for trade in received.trades)
+    for stored, received in pairs:
+        assert (repr(stored), stored.refusals) == (repr(received), received.refusals)
+        assert [*stored.trades] == [*received.trades]
 
 
 def test_a_rule_of_the_users_own_refuses_what_it_finds(pipeline, some_trades):

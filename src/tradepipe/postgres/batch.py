@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
@@ -96,6 +96,13 @@ class BatchResult:
     def __repr__(self) -> str:
         # Not the batch: it is a page of records.
         return f"BatchResult(inserted={self.inserted}, duplicates={self.duplicates}, refused={len(self.refusals)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process has no registry client that decodes the trades.
+        records = self.batch.records
+        decoded = {each.record: each.trade for _, each in records.valid()}
+        batch = replace(self.batch, records=ValidatedRecords(decoded.__getitem__, records.records, records.results))
+        return BatchResult, (batch, self.inserted, self.duplicates, self.refusals, self.skipped)
 
     @property
     def trades(self) -> Iterator[Trade]:
