@@ -18,6 +18,7 @@ ROOT = Path(tradepipe.__file__).parent
 ARROWS = {
     "outage": {"errors"},
     "background": set(),
+    "limited_log": set(),
     "plural": set(),
     "redaction": set(),
     "small_files": set(),
@@ -30,12 +31,13 @@ ARROWS = {
     "compiled_core": {"_native"},
     "codec": {"errors", "trade", "evolution", "_native", "compiled_core"},
     "registry": {"small_files", "outage", "names", "redaction", "errors", "trade", "evolution", "codec"},
-    "kafka": {"small_files", "outage", "background", "errors", "names", "plural", "trade"},
+    "kafka": {"small_files", "outage", "background", "errors", "limited_log", "names", "plural", "trade"},
     "postgres": {"small_files", "names", "outage", "compiled_core", "redaction", "errors", "trade"},
     "metrics": {"errors", "trade"},
     "pipeline": {
         "outage",
         "background",
+        "limited_log",
         "names",
         "plural",
         "errors",

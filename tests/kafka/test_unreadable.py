@@ -5,6 +5,7 @@ from confluent_kafka import KafkaError, Producer
 
 from tests.eventually import eventually
 from tests.kafka.group_member import shared
+from tradepipe import limited_log
 from tradepipe.kafka import unreadable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.malformed import MalformedRecords
@@ -190,7 +191,7 @@ def test_a_reader_of_a_whole_topic_skips_an_unreadable_batch(kafka, topic, produ
 def test_a_reader_of_a_whole_topic_logs_a_few_of_many_unreadable_batches_and_the_number_of_the_others(
     kafka, topic, produce, send_batch, caplog
 ):
-    for _ in range(unreadable.LOGGED_BATCHES + 2):
+    for _ in range(limited_log.MAX_LINES + 2):
         send_batch(TOO_LARGE)
     produce(b"a")
     limits = {name.replace("_", "."): value for name, value in LIMITS.items()}
@@ -199,7 +200,7 @@ def test_a_reader_of_a_whole_topic_logs_a_few_of_many_unreadable_batches_and_the
         assert [b"a"] == [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))]
 
     lines = [each for each in caplog.messages if "unreadable record" in each]
-    assert unreadable.LOGGED_BATCHES + 1 == len(lines)
+    assert limited_log.MAX_LINES + 1 == len(lines)
     assert f"skipped 2 more unreadable records of {topic} within " in lines[-1]
 
 
@@ -361,15 +362,15 @@ def test_a_flood_of_unreadable_batches_is_a_few_lines_in_the_log_and_the_number_
     batches = searches(lambda *_: True, lambda _: None)
     find_batches(batches, range(0, 200, 2))
 
-    assert unreadable.LOGGED_BATCHES == len(caplog.messages)
+    assert limited_log.MAX_LINES == len(caplog.messages)
     assert caplog.messages[0].startswith("skipping unreadable records of trades[0]: offsets 0 to 1 cannot be read")
     assert [] == batches.step(no_position)
     assert batches.is_active
-    assert unreadable.LOGGED_BATCHES == len(caplog.messages)
-    monkeypatch.setattr(unreadable, "LOG_SECONDS", 0.0)
+    assert limited_log.MAX_LINES == len(caplog.messages)
+    monkeypatch.setattr(limited_log, "LIMIT_SECONDS", 0.0)
     batches.step(no_position)
 
-    assert "skipped 180 more unreadable records of trades within " in caplog.messages[unreadable.LOGGED_BATCHES]
+    assert "skipped 180 more unreadable records of trades within " in caplog.messages[limited_log.MAX_LINES]
     assert not batches.is_active
     find_batches(batches, [200])
     assert "offsets 200 to 201 cannot be read" in caplog.messages[-1]
@@ -381,16 +382,16 @@ def test_unreadable_records_that_are_not_logged_are_counted_in_the_log_at_the_la
     for _ in range(2):
         batches.clear()
 
-    assert "skipped 2 more unreadable records of trades within 0 s" in caplog.messages[unreadable.LOGGED_BATCHES]
-    assert unreadable.LOGGED_BATCHES + 1 == len(caplog.messages)
+    assert "skipped 2 more unreadable records of trades within 0 s" in caplog.messages[limited_log.MAX_LINES]
+    assert limited_log.MAX_LINES + 1 == len(caplog.messages)
 
 
 def test_the_number_of_unlogged_unreadable_records_comes_before_the_next_one_that_is_logged(caplog, monkeypatch):
     batches = searches(lambda *_: True, lambda _: None)
     find_batches(batches, range(0, 22, 2))
-    monkeypatch.setattr(unreadable, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(limited_log, "LIMIT_SECONDS", 0.0)
     find_batches(batches, [22])
 
-    number, following = caplog.messages[unreadable.LOGGED_BATCHES :]
+    number, following = caplog.messages[limited_log.MAX_LINES :]
     assert number.startswith("skipped 2 more unreadable records of trades within ")
     assert "offsets 22 to 23 cannot be read" in following

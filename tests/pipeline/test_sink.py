@@ -12,7 +12,7 @@ from itertools import islice
 import pytest
 
 from tests.eventually import eventually
-from tests.pipeline.running_stages import undecodable
+from tests.pipeline.running_stages import running, undecodable
 from tradepipe import (
     ConfigurationError,
     DatabaseOutdated,
@@ -24,6 +24,7 @@ from tradepipe import (
     UnsupportedSchema,
     Validator,
     Violation,
+    limited_log,
 )
 from tradepipe.evolution.history import current
 from tradepipe.pipeline.refusal_limit import MIN_SAMPLE
@@ -146,6 +147,37 @@ def test_each_stored_trade_is_reported_after_its_commit(pipeline, some_trades):
     pipeline.store(on_stored=lambda stored: reported.extend(stored.trades))
 
     assert sorted(trades) == sorted(reported)
+
+
+def publish_collisions(pipeline, some_trades) -> int:
+    """Publish three records more than have a line in the log, and return their number."""
+    (trade,) = some_trades(1)
+    others = [trade._replace(book_id=f"OTHER-{number}") for number in range(limited_log.MAX_LINES + 3)]
+    pipeline.publish([trade, *others])
+    return len(others)
+
+
+def test_a_flood_of_collisions_is_a_few_lines_in_the_log_and_the_number_of_the_others(pipeline, some_trades, caplog):
+    """A line for each batch would let any producer fill the disk of the log."""
+    number = publish_collisions(pipeline, some_trades)
+
+    assert {"VERSION_COLLISION": number} == pipeline.store(batch_rows=1).refused
+
+    *lines, last = [each for each in caplog.messages if each.startswith("refused ")]
+    assert limited_log.MAX_LINES == len(lines)
+    assert lines[0].startswith(f"refused 1 record as a collision, the first at {pipeline.topic}[")
+    assert last.startswith(f"refused 3 more records of {pipeline.topic} as collisions within ")
+
+
+def test_the_number_of_collisions_without_a_line_is_logged_while_the_sink_runs(
+    pipeline, some_trades, caplog, monkeypatch
+):
+    number = publish_collisions(pipeline, some_trades)
+
+    with running(pipeline.sink(batch_rows=1)) as sink:
+        eventually(lambda: number == sink.counts.refused["VERSION_COLLISION"])
+        monkeypatch.setattr(limited_log, "LIMIT_SECONDS", 0.0)
+        eventually(lambda: any("refused 3 more records" in each for each in caplog.messages))
 
 
 def test_what_is_reported_of_a_batch_passes_to_another_process(pipeline, some_trades):

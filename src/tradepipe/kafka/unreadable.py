@@ -8,6 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaError
 
 from tradepipe.kafka.malformed import MalformedRecords
+from tradepipe.limited_log import LimitedLog
 from tradepipe.plural import format_count
 from tradepipe.trade.record import UnreadableBatch
 
@@ -22,11 +23,6 @@ CHECKSUM_SECONDS: Final = 10.0
 
 STEP_TIMEOUT: Final = 5.0
 """Seconds without an answer to a step, for instance because an open transaction hides the offset."""
-
-LOGGED_BATCHES: Final = 10
-"""Unreadable batches that are logged one by one within `LOG_SECONDS`; of the others, the number of records is."""
-
-LOG_SECONDS: Final = 60.0
 
 
 class BatchSearch:
@@ -100,37 +96,6 @@ class BatchSearch:
             self.offset = (self._unreadable + self._readable + 1) // 2
 
 
-class _SkipLog:
-    """Logs what is skipped; any writer can send much of it."""
-
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._begun_at = -LOG_SECONDS
-        self._logged = 0
-        self.unlogged = 0
-        """Records that the log does not mention yet."""
-
-    def record(self, batch: UnreadableBatch) -> None:
-        """Log a batch, or count its records."""
-        self.log_number()
-        if time.monotonic() - self._begun_at >= LOG_SECONDS:
-            self._begun_at, self._logged = time.monotonic(), 0
-        if self._logged < LOGGED_BATCHES:
-            self._logged += 1
-            logger.warning(
-                "skipping unreadable records of %s[%d]: %s", self._topic, batch.partition, batch.violation.detail
-            )
-        else:
-            self.unlogged += batch.last_offset - batch.offset + 1
-
-    def log_number(self, *, at_once: bool = False) -> None:
-        """Log how many records were not logged, if it is time."""
-        seconds = time.monotonic() - self._begun_at
-        if self.unlogged and (at_once or seconds >= LOG_SECONDS):
-            number, self.unlogged = format_count(self.unlogged, "more unreadable record"), 0
-            logger.warning("skipped %s of %s within %.0f s", number, self._topic, seconds)
-
-
 class UnreadableBatches:
     """
     The searches of one consumer, at most one per partition.
@@ -156,7 +121,7 @@ class UnreadableBatches:
         self._high_watermark = high_watermark
         self._searches: dict[int, BatchSearch] = {}
         self._pending: dict[int, int] = {}
-        self._log = _SkipLog(topic)
+        self._log = LimitedLog(logger, self._summarize)
         # Plain attributes: the consumer reads them in every poll, and almost never is there a search.
         self.is_searching = False
         """Whether messages without an error may be for `handle`."""
@@ -218,7 +183,7 @@ class UnreadableBatches:
             self._move(partition, offset)
         batches += self._malformed.take(position_of)
         for malformed in batches:
-            self._log.record(malformed)
+            self._log_batch(malformed)
             self._move(malformed.partition, malformed.last_offset + 1)
         for partition, search in list(self._searches.items()):
             # Taken for readable: ending too early costs another search, while skipping too far would lose records.
@@ -227,13 +192,13 @@ class UnreadableBatches:
                 if search.is_done and (batch := self._finish(partition)) is not None:
                     batches.append(batch)
                 self._move(partition, search.offset)
-        self._log.log_number()
+        self._log.warn_of_others()
         self._note_activity()
         return batches
 
     def clear(self) -> None:
         """Forget all searches."""
-        self._log.log_number(at_once=True)
+        self._log.warn_of_others(at_once=True)
         self._searches.clear()
         self._pending.clear()
         self._malformed.clear()
@@ -262,5 +227,12 @@ class UnreadableBatches:
         if search.last < search.first:  # the next attempt succeeded
             return None
         batch = UnreadableBatch(self._topic, partition, search.first, search.last, search.error)
-        self._log.record(batch)
+        self._log_batch(batch)
         return batch
+
+    def _log_batch(self, batch: UnreadableBatch) -> None:
+        number, detail = batch.last_offset - batch.offset + 1, batch.violation.detail
+        self._log.warn(number, "skipping unreadable records of %s[%d]: %s", self._topic, batch.partition, detail)
+
+    def _summarize(self, records: int, seconds: float) -> str:
+        return f"skipped {format_count(records, 'more unreadable record')} of {self._topic} within {seconds:.0f} s"

@@ -240,6 +240,10 @@ class Sink(Stage[SinkCounts]):
         self._commit_for_lag(only_if_due=True)
         self._update_stats_if_due()
 
+    def _update_stats(self) -> None:
+        super()._update_stats()
+        self._stats.log_more_collisions()
+
     def _handle_event(self, event: Event) -> None:
         match event:
             case BatchResult():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tradepipe import metrics
+from tradepipe.limited_log import LimitedLog
 from tradepipe.metrics import Meter, Metric, Series
 from tradepipe.plural import format_count
 from tradepipe.trade.record import CODES, Code, Refusal
@@ -186,6 +187,12 @@ class SinkStats(StageStats):
     def __init__(self, topic: str, on_stored: "Callable[[BatchResult], None] | None") -> None:
         super().__init__(topic)
         self._on_stored = on_stored
+        self._collisions = LimitedLog(
+            logger,
+            lambda records, seconds: (
+                f"refused {format_count(records, 'more record')} of {topic} as collisions within {seconds:.0f} s"
+            ),
+        )
         self.counts = SinkCounts()
         # As in the base class: every counter starts at zero.
         for metric in _SINK_ZEROED:
@@ -214,7 +221,8 @@ class SinkStats(StageStats):
         self.meter.record(results | self._count_refusals(codes), {_LAST_PROGRESS: time.time()}, observed)
         if collided:
             first = next(refusal for refusal in stored.refusals if refusal.codes[0] == Code.VERSION_COLLISION)
-            logger.warning(
+            self._collisions.warn(
+                collided,
                 "refused %s as a collision, the first at %s: %s",
                 format_count(collided, "record"),
                 first.record.coordinates,
@@ -222,6 +230,10 @@ class SinkStats(StageStats):
             )
         if self._on_stored is not None:
             self._on_stored(stored)
+
+    def log_more_collisions(self, *, at_once: bool = False) -> None:
+        """Log the number of collisions that have no line, if it is time."""
+        self._collisions.warn_of_others(at_once=at_once)
 
     def record_outage(self, reason: str) -> None:
         """Record that PostgreSQL became unavailable, or that another transaction is in the way."""
@@ -246,6 +258,7 @@ class SinkStats(StageStats):
 
     def close(self) -> None:
         """Clear the gauges, the database's among them."""
+        self.log_more_collisions(at_once=True)
         super().close()
         self.meter.set(metrics.UNAVAILABLE, 0)
 
