@@ -292,6 +292,26 @@ def test_trades_that_a_unique_index_refuses_and_others_that_a_check_refuses_are_
     assert {1: [Code.DATABASE_REFUSED], 2: [Code.DATABASE_REFUSED]} == refused(connection)
 
 
+def test_an_error_that_refuses_no_trade_ends_the_transaction_also_after_a_unique_index_has_refused_one(connection):
+    """Otherwise the rest of the batch would be stored statement by statement, each perhaps up to its timeout."""
+    execute(connection, ONE_BOOK)
+    # Only the statement that skips what a unique index refuses has no target.
+    execute(
+        connection,
+        """
+        CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF current_query() LIKE '%ON CONFLICT DO NOTHING%' THEN RAISE SQLSTATE '40001'; END IF; RETURN NEW; END
+        $$;
+        CREATE TRIGGER conflict BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION conflict()
+        """,
+    )
+
+    with pytest.raises(DBAPIError) as raised:
+        batches.store(connection, *log(trade("T1"), trade("T2"), trade("T3", book_id="B3")))
+
+    assert ("40001", []) == (raised.value.orig.pgcode, trades(connection))
+
+
 def test_a_trade_that_a_unique_index_refuses_is_not_compared_with_a_later_one_of_its_key(connection):
     execute(connection, ONE_BOOK)
 
