@@ -1,7 +1,9 @@
 """A sink with several connections: what is stored at the same time, and what an outage of one of them does."""
 
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from sqlalchemy import Connection, make_url, text
@@ -17,7 +19,8 @@ from tradepipe.pipeline.sink_writer import DatabaseDown, DatabaseUp, GroupProgre
 from tradepipe.postgres import migrate, reconnect
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import ClaimResult
-from tradepipe.postgres.sink_store import OwnershipLost
+from tradepipe.postgres.reconnect import StopRequested
+from tradepipe.postgres.sink_store import OwnershipLost, SinkStore
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import Trade
 
@@ -231,6 +234,33 @@ def role(connection, database) -> Iterator[LimitedRole]:
     created = LimitedRole(connection, database)
     yield created
     created.drop()
+
+
+def test_the_begin_and_the_end_of_outages_are_reported_in_turn_although_two_connections_have_them():
+    """A sink that saw the end of an outage after the begin of the next would be ready while it waits."""
+    writer = SinkWriter("postgresql://h/d", group="g", owner="o", refusal_limit=RefusalLimit(None), connections=2)
+
+    def lose_and_open(store: SinkStore) -> None:
+        store.stop()  # so that it does not wait between tries
+        for _ in range(5_000):
+            with suppress(StopRequested):
+                store.report_outage("gone")
+            store.retry(lambda: None)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=lose_and_open, args=(store,)) for store in writer._stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    kinds = [type(event) for event in writer.events()]
+    assert kinds
+    assert [DatabaseDown, DatabaseUp] * (len(kinds) // 2) == kinds
 
 
 REFUSED = "could not open a further connection, the sink continues without it: PostgreSQL is unavailable: "
