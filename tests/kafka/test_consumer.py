@@ -299,6 +299,30 @@ def test_a_member_joins_again_at_once_but_not_again_and_again(join, produce, mon
     assert second is member.consumer.assignments[0]
 
 
+def test_a_partition_that_kafkas_client_refuses_to_read_is_reported_and_assigned_again(
+    join_with, produce, topic, caplog, monkeypatch
+):
+    """Here the client has lost the assignment of the partition; the consumer cannot know that."""
+    monkeypatch.setattr(consumer_errors, "BLOCKED_SECONDS", 0.2)
+    monkeypatch.setattr(consumer_errors, "BLOCKED_REJOIN_SECONDS", 0.4)
+    produce(b"0")
+    member = join_with(COOPERATIVE)
+    member.assigned(0, 1, 2, 3)
+    lost = member.consumer.assignments[0]
+    member.consumer._client.incremental_unassign([TopicPartition(topic, 0)])
+
+    member.until(lambda: member.consumer.start_delivery(lost, 0) or lost.is_blocked)
+    problem = f"cannot read {topic}[0] from offset 0: "
+    assert [True] == ["; retrying, and joining" in each for each in caplog.messages if each.startswith(problem)]
+    member.until(
+        lambda: member.consumer.start_delivery(lost, 0) or member.consumer.assignments.get(0, lost) is not lost
+    )
+
+    assert f"joining the group again: {problem}" in caplog.text
+    member.start(0, 0)
+    member.until(lambda: member.values == [b"0"])
+
+
 def test_a_member_joins_again_once_to_fetch_little_ahead_where_keys_are_large(join, kafka, topic, caplog, monkeypatch):
     """librdkafka prefetches up to `queued.min.messages` records, whatever their keys and headers hold."""
     # Less than one record has: how many a poll returns depends on how fast they arrive.

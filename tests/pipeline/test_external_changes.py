@@ -1,10 +1,13 @@
 """Changes made by others while a stage runs: offsets reset, a log truncated, a topic recreated."""
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from tests.eventually import eventually
+from tests.kafka.group_member import COOPERATIVE
 from tests.pipeline.running_stages import Running, running
 from tradepipe import OffsetOutOfRange, TopicUnusable
+from tradepipe.kafka import consumer_errors
 from tradepipe.pipeline import sink, topic_watch
 from tradepipe.postgres import offsets
 from tradepipe.postgres.session import open_transaction
@@ -47,6 +50,32 @@ def test_a_reset_past_a_record_frees_a_sink_that_waits_for_its_schema(
         eventually(lambda: waiting.counts.stored == 1)
 
     assert ([trade], 2) == (pipeline.stored(), pipeline.next_offsets()[0])
+
+
+@pytest.mark.embedded
+def test_a_sink_whose_client_does_not_read_a_partition_is_not_ready_until_it_has_joined_again(
+    pipeline, some_trades, frequent_comparison, monkeypatch, caplog
+):
+    """Here the client has lost an assignment, which the sink cannot know; the claim after a reset needs it."""
+    monkeypatch.setattr(consumer_errors, "BLOCKED_SECONDS", 0.5)
+    monkeypatch.setattr(consumer_errors, "BLOCKED_REJOIN_SECONDS", 2.0)
+    (trade,) = some_trades(1)
+    pipeline.publish_bytes([(trade.trade_id.encode(), pipeline.serialize(trade))], partition=0)
+    kafka = {**COOPERATIVE, "session.timeout.ms": 2_000, "heartbeat.interval.ms": 200}
+
+    def lose(stored):
+        if stored.inserted:
+            stage._consumer._client.incremental_unassign([TopicPartition(pipeline.topic, 0)])
+
+    with running(pipeline.sink(kafka=kafka, on_stored=lose)) as stage:
+        eventually(lambda: stage.counts.stored == 1 and stage.is_ready)
+        pipeline.execute("UPDATE sink_offsets SET epoch = epoch + 1, next_offset = 0 WHERE partition = 0")
+
+        eventually(lambda: f"cannot read {pipeline.topic}[0] from offset 0: " in caplog.text)
+        assert not stage.is_ready
+        eventually(lambda: stage.counts.duplicates == 1 and stage.is_ready)
+
+    assert f"joining the group again: cannot read {pipeline.topic}[0] from offset 0: " in caplog.text
 
 
 @pytest.fixture

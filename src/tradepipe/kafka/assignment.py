@@ -34,7 +34,7 @@ class Assignment:
     If the partition is assigned again, that is another assignment, and not equal to this one.
     """
 
-    __slots__ = ("next_offset", "partition", "paused")
+    __slots__ = ("is_blocked", "next_offset", "partition", "paused", "refuses_seeks_since")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -42,6 +42,10 @@ class Assignment:
         self.next_offset: int | None = None
         """The offset after the last delivered record or transaction marker; None while nothing is delivered."""
         self.paused = True
+        self.refuses_seeks_since: float | None = None
+        """When the first of the last seeks failed, by `time.monotonic()`; None if the last one succeeded."""
+        self.is_blocked = False
+        """Whether seeks have failed for longer than they do at the start of an assignment."""
 
 
 def advance(assignments: Mapping[int, Assignment], partitions: list[int], offsets: list[int]) -> int | None:

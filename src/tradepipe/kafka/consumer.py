@@ -13,7 +13,7 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.assignment import Assignment, advance
 from tradepipe.kafka.config import LITTLE_PREFETCH, Config, consumer_config, is_cooperative, prefetches_little
 from tradepipe.kafka.consumer_errors import ConsumerErrors
-from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
+from tradepipe.kafka.failures import invalid_client, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.leaving import leave_group
 from tradepipe.kafka.malformed import MalformedRecords
@@ -326,16 +326,14 @@ class Consumer:
         return None if state is None else state.next_offset
 
     def _seek(self, partition: int, offset: int) -> bool:
+        error = None
         try:
             self._require_client().seek(TopicPartition(self._topic, partition, offset))
-        except KafkaException as error:
-            cause = unwrap(error)
-            # librdkafka's fetcher does not have the assignment yet, or no longer, or has ended.
-            no_fetcher = cause.code() in {KafkaError._UNKNOWN_PARTITION, KafkaError._STATE}
-            if no_fetcher or classify(cause) is FailureClass.UNAVAILABLE:
-                return False
-            raise translate(cause, f"cannot read {self._topic}[{partition}] from offset {offset}") from error
-        return True
+        except KafkaException as failure:
+            error = unwrap(failure)
+        if state := self.assignments.get(partition):
+            self.errors.record_seek(state, offset, error)
+        return error is None
 
     def _on_assign(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         # An explicit offset, since librdkafka would otherwise start at the offset committed to Kafka.
@@ -364,7 +362,9 @@ class Consumer:
                 self.assignments.pop(place.partition, None)
                 self._unreadable.drop(place.partition)
         if self._incremental:
-            client.incremental_unassign(places)
+            # Without a partition that the client lacks: it would refuse them all, and never leave the group.
+            held = set(client.assignment())
+            client.incremental_unassign([each for each in places if each in held])
         else:
             client.unassign()
         self.rebalances["revoke"] += 1

@@ -7,6 +7,7 @@ from typing import Final
 from confluent_kafka import KafkaError
 
 from tradepipe.errors import ConfigurationError
+from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.failures import Confirmation, FailureClass, classify, code_of, translate
 from tradepipe.kafka.librdkafka import without_state
 
@@ -14,6 +15,15 @@ logger = logging.getLogger("tradepipe.kafka.consumer")
 
 REJOIN_SECONDS: Final = 10.0
 """Seconds between two clients that join after errors."""
+
+BLOCKED_SECONDS: Final = 5.0
+"""Seconds for which seeks of a partition may fail unnoticed: librdkafka starts to fetch it meanwhile."""
+
+BLOCKED_REJOIN_SECONDS: Final = 30.0
+"""Seconds after which a new client joins, because the seeks of a partition still fail."""
+
+_NO_FETCHER: Final = frozenset({KafkaError._UNKNOWN_PARTITION, KafkaError._STATE})
+"""Why a seek fails while librdkafka's fetcher does not have the assignment yet, or no longer, or has ended."""
 
 _ADVICE_ON_FATAL: Final = "; check group.protocol, and that no two members have the same group.instance.id"
 
@@ -66,6 +76,31 @@ class ConsumerErrors:
             self.failure = failure
         else:
             self.request_rejoin(f"{failure} (the stage ends if this lasts)")
+
+    def record_seek(self, assignment: Assignment, offset: int, error: KafkaError | None) -> None:
+        """
+        Note that a seek succeeded, or why not; if a partition refuses seeks for long, a new client joins.
+
+        Raises:
+            ConfigurationError: no further try would succeed.
+        """
+        place = f"{self._topic}[{assignment.partition}] from offset {offset}"
+        if error is None:
+            if assignment.is_blocked:
+                logger.warning("reading %s again", place)
+            assignment.refuses_seeks_since, assignment.is_blocked = None, False
+            return
+        failure = translate(error, f"cannot read {place}")
+        if error.code() not in _NO_FETCHER and isinstance(failure, ConfigurationError):
+            raise failure
+        now = time.monotonic()
+        assignment.refuses_seeks_since = assignment.refuses_seeks_since or now
+        seconds = now - assignment.refuses_seeks_since
+        if seconds >= BLOCKED_SECONDS and not assignment.is_blocked:
+            assignment.is_blocked = True
+            logger.warning("%s; retrying, and joining the group again after %.0f s", failure, BLOCKED_REJOIN_SECONDS)
+        if seconds >= BLOCKED_REJOIN_SECONDS:
+            self.request_rejoin(str(failure))
 
     def record_success(self) -> None:
         """Note that the brokers have returned records, or the end of a partition."""

@@ -189,9 +189,10 @@ class PartitionReader(ABC, Generic[P]):
 
     @property
     def is_ready(self) -> bool:
-        """True if the group has answered, and every assigned partition has a start offset and is not stopped."""
+        """True if the group has answered, and every assigned partition has a start offset, and can be read from it."""
         return self._consumer.has_joined and all(
-            partition.has_start_offset and partition.stopped is None for partition in self._states.values()
+            partition.has_start_offset and partition.stopped is None and not partition.assignment.is_blocked
+            for partition in self._states.values()
         )
 
     @property
