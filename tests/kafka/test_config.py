@@ -340,6 +340,36 @@ def test_a_property_unknown_to_librdkafka_is_reported_even_where_it_is_not_used(
     assert text in str(raised.value)
 
 
+OIDC = {
+    "sasl.mechanism": "OAUTHBEARER",
+    "sasl.oauthbearer.method": "oidc",
+    "sasl.oauthbearer.client.id": "id",
+    "sasl.oauthbearer.client.secret": "secret",
+    "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:1/token",
+}
+
+
+@pytest.mark.parametrize("complete", [producer_config, consuming, transactional])
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {"security.protocol": "ssl", "debug": "all"},
+        {"security.protocol": "sasl_ssl", "sasl.mechanisms": "PLAIN", "oauth_cb": print},
+        {"security.protocol": "sasl_plaintext", **OIDC},
+    ],
+    ids=["plaintext", "TLS", "SASL", "OIDC"],
+)
+def test_a_configuration_is_checked_without_a_client(complete, properties, capfd):
+    """A client has threads, reads certificates, and may request a token."""
+    before = set(Path("/proc/self/task").iterdir())
+
+    complete({**BROKERS, **properties})
+
+    assert before == set(Path("/proc/self/task").iterdir())
+    assert ("", "") == capfd.readouterr()
+
+
 def test_an_admin_client_ignores_the_properties_of_other_clients():
     others = {**config.PRODUCER, **config.CONSUMER, **config.CONSUMER_DEFAULTS, "group.protocol": "consumer"}
 

@@ -14,6 +14,24 @@ def create_sink(**arguments):
     return Sink(**{"database": DATABASE, **arguments})
 
 
+@pytest.mark.parametrize(
+    ("create", "properties", "message"),
+    [
+        (create_sink, {"partition.assignment.strategy": "sticky"}, "Unsupported partition.assignment.strategy: sticky"),
+        (Validator, {"partition.assignment.strategy": "sticky"}, "Unsupported partition.assignment.strategy: sticky"),
+        (create_sink, {"group.protocol": "consumer", "session.timeout.ms": 9_000}, "`session.timeout.ms` is not"),
+        (create_sink, {"max.poll.interval.ms": 5_000}, "`max.poll.interval.ms`must be >= `session.timeout.ms`"),
+        (Validator, {"transaction.timeout.ms": 1_000}, "`socket.timeout.ms` must be set <= `transaction.timeout.ms`"),
+        (Producer, {"max.in.flight": 10}, "`max.in.flight` must be set <= 5 when `enable.idempotence` is true"),
+    ],
+    ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
+)
+def test_properties_that_do_not_fit_together_are_named_although_no_broker_answers(create, properties, message):
+    """librdkafka itself reports them when it creates a client, which a stage does once its services answer."""
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        create(kafka={**VALID["kafka"], **properties}, registry=VALID["registry"])
+
+
 @pytest.mark.parametrize("create", [Producer, Validator, create_sink])
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -5,14 +5,14 @@ Each function that makes one raises ConfigurationError for a property that overr
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka.failures import unwrap
+from tradepipe.kafka.failures import invalid_client, unwrap
 from tradepipe.kafka.librdkafka import ClientLog
 from tradepipe.names import check_name, find_padding
 from tradepipe.small_files import is_endless
@@ -190,6 +190,7 @@ _not_text = re.compile(r"[\x00\ud800-\udfff]").search
 _match_broker = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(?:%\w+)?\]|[^\s:/\[\]@]+)(?::(?P<port>.*))?").fullmatch
 
 _PROBE_PROPERTY: Final = "tradepipe.no.property"
+_PROBE_MECHANISM: Final = "TRADEPIPE-NONE"
 
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
 
@@ -202,14 +203,14 @@ def producer_config(config: Config) -> dict[str, Any]:
         raise ConfigurationError(
             "the Kafka property transactional.id is not allowed: this producer uses no transactions"
         )
-    _check_accepted(config)
-    return complete
+    return _check_consistent(complete, confluent_kafka.Producer)
 
 
 def transactions_config(config: Config, *, transactional_id: str) -> dict[str, Any]:
     """Return the configuration of a transactional producer that shares `config` with a consumer."""
     owned = {**TRANSACTIONS, "transactional.id": transactional_id}
-    return _merge(_without(config, _CONSUMER_ONLY), owned=owned, defaults=TRANSACTIONS_DEFAULTS)
+    merged = _merge(_without(config, _CONSUMER_ONLY), owned=owned, defaults=TRANSACTIONS_DEFAULTS)
+    return _check_consistent(merged, confluent_kafka.Producer)
 
 
 def without_consumer_keys(config: Config) -> Config:
@@ -229,7 +230,7 @@ def consumer_config(config: Config, *, group: str) -> dict[str, Any]:
         # librdkafka rejects a limit that is smaller than one fetch.
         fetched = max(int(merged["fetch.max.bytes"]), int(merged["message.max.bytes"]))
         merged[_RESPONSE_LIMIT] = max(CONSUMER_DEFAULTS[_RESPONSE_LIMIT], fetched + 512)
-    return merged
+    return _check_consistent(merged, confluent_kafka.Consumer)
 
 
 def prefetches_little(config: Config) -> bool:
@@ -251,7 +252,6 @@ def admin_config(config: Config) -> dict[str, Any]:
             an admin client does not use are checked too, so that a misspelt one is reported.
     """
     complete = _merge(config, owned={}, defaults={"socket.keepalive.enable": True})
-    _check_accepted(config)
     return _without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY))
 
 
@@ -276,6 +276,24 @@ def _check_accepted(config: Config) -> None:
         for key, value in known.items():
             if (reason := _find_rejection({key: value})) is not None:
                 raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
+
+
+def _check_consistent(config: dict[str, Any], create: Callable[[Config], object]) -> dict[str, Any]:
+    """
+    Return a complete configuration; raise a ConfigurationError if librdkafka would not create a client with it.
+
+    Only when it creates one does librdkafka check whether properties fit together. None is created: it looks up a
+    SASL mechanism that does not exist before it reads certificates, starts threads or requests tokens. If this failed
+    after a request for a token, librdkafka would abort the process.
+    """
+    unused = ("sasl.", "debug", "logger")
+    given = {key: value for key, value in config.items() if not callable(value) and not key.startswith(unused)}
+    try:
+        create({**given, "security.protocol": "sasl_plaintext", "sasl.mechanism": _PROBE_MECHANISM})
+    except KafkaException as error:
+        if _PROBE_MECHANISM not in unwrap(error).str():
+            raise invalid_client(error) from error
+    return config
 
 
 def _without(config: Config, prefixes: tuple[str, ...]) -> dict[str, Any]:
@@ -337,6 +355,7 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
             "the Kafka configuration has no bootstrap.servers: name at least one broker, host:port"
         )
     check_brokers(str(servers))
+    _check_accepted(config)
     return {"client.id": "tradepipe", **defaults, **config, **owned, "logger": ClientLog()}
 
 
