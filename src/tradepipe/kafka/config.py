@@ -278,7 +278,7 @@ def _check_accepted(config: Config) -> None:
                 raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
 
 
-def _check_consistent(config: dict[str, Any], create: Callable[[Config], object]) -> dict[str, Any]:
+def _check_consistent(config: dict[str, Any], create: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """
     Return a complete configuration; raise a ConfigurationError if librdkafka would not create a client with it.
 
