@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,25 @@ def test_of_two_threads_that_run_a_stage_at_once_one_does():
             assert [False, True] == sorted(thread.raised is None for thread in threads)
     finally:
         sys.setswitchinterval(interval)
+
+
+def count_threads():
+    """Return the number of threads, those of Kafka's clients included."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_what_is_closed_holds_no_thread(pipeline, some_trades, stage):
+    """The caller may keep a closed stage, for its counts."""
+    before = count_threads()
+    producer = pipeline.producer()
+    producer.produce(*some_trades(1))
+    producer.close()
+    eventually(lambda: count_threads() == before)
+
+    stage.run(until_end=True)
+    stage.close()
+
+    eventually(lambda: count_threads() == before)
 
 
 def test_closing_a_stage_in_another_thread_ends_its_run(pipeline, some_trades, stage, caplog):

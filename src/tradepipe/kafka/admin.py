@@ -88,6 +88,10 @@ class TopicAdmin:
         # Not a plain attribute: what librdkafka's thread calls may not refer to this object (see `_await`).
         self._outdated = Event()
 
+    def close(self) -> None:
+        """End the connections and threads; a later request would begin them again."""
+        self._client = None
+
     def is_mock(self) -> bool:
         """
         Return whether the broker is librdkafka's mock, which the embedded services use.

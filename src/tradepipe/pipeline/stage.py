@@ -228,6 +228,7 @@ class Stage(ABC, Generic[CountsT_co]):
 
     def _close(self) -> None:
         """Leave the group and close all connections."""
+        self._admin.close()
         if self._owns_registry:
             self._registry.close()
 
