@@ -1,5 +1,6 @@
 """Arguments of a producer or a stage that are wrong: each is an error at construction, which names it."""
 
+import math
 import re
 
 import pytest
@@ -59,13 +60,24 @@ def test_an_argument_that_is_missing_or_of_another_type_is_named(create, argumen
             {"database": None},
             "database must be a URL such as postgresql://user:password@host:5432/database, not NoneType",
         ),
-        ({"connections": 0}, "connections is 0: a sink needs at least one"),
+        ({"connections": 0}, "connections is 0: it must be a whole number from 1 to 100"),
+        ({"connections": 101}, "connections is 101: it must be a whole number from 1 to 100"),
+        ({"connections": 1.5}, "connections is 1.5: it must be a whole number from 1 to 100"),
+        ({"batch_rows": 0}, "batch_rows is 0: it must be a whole number, at least 1"),
+        ({"batch_rows": math.inf}, "batch_rows is inf: it must be a whole number, at least 1"),
+        ({"max_refused": "0.5"}, "max_refused is '0.5': it must be a share above 0 and below 1, or off"),
     ],
-    ids=["database", "connections"],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_a_sinks_database_and_connections_are_checked(arguments, message):
+def test_a_sinks_database_and_numbers_are_checked(arguments, message):
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         create_sink(**VALID, **arguments)
+
+
+@pytest.mark.parametrize("number", [0, math.nan, "5"])
+def test_the_size_of_a_validators_batches_is_checked(number):
+    with pytest.raises(ConfigurationError, match=f"batch_records is {number!r}: it must be a whole number, at least 1"):
+        Validator(**VALID, batch_records=number)
 
 
 @pytest.mark.parametrize("serde", [TradeSerializer, TradeDeserializer])

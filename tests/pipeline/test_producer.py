@@ -1,6 +1,7 @@
 """The producer: delivery, failure reports, outages."""
 
 import gc
+import math
 import socket
 import threading
 import time
@@ -352,6 +353,18 @@ def test_the_first_trade_waits_no_longer_than_its_timeout_for_the_registry(pipel
         producer.produce(some_trades(1)[0], timeout=0.2)
 
     producer.close()
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e30])
+def test_a_timeout_may_be_longer_than_threads_can_wait(pipeline, some_trades, timeout):
+    with pipeline.producer() as producer:
+        for trade in some_trades(2):
+            producer.produce(trade, timeout=timeout)
+        producer.produce_many(some_trades(2), timeout=timeout)
+        producer.flush(timeout)
+        producer.close(timeout)
+
+    assert 4 == len(log(pipeline))
 
 
 def test_trades_are_queued_if_kafka_is_unavailable_from_the_beginning(pipeline, some_trades):

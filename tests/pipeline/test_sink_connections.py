@@ -242,7 +242,7 @@ def test_the_begin_and_the_end_of_outages_are_reported_in_turn_although_two_conn
 
     def lose_and_open(store: SinkStore) -> None:
         store.stop()  # so that it does not wait between tries
-        for _ in range(5_000):
+        for _ in range(20_000):
             with suppress(StopRequested):
                 store.report_outage("gone")
             store.retry(lambda: None)

@@ -233,7 +233,11 @@ def test_the_password_of_an_invalid_url_is_not_shown():
     assert refused.value.__suppress_context__
 
 
-@pytest.mark.parametrize("knob", [{"timeout": 0}, {"timeout": float("inf")}, {"retries": -1}], ids=str)
+@pytest.mark.parametrize(
+    "knob",
+    [{"timeout": 0}, {"timeout": float("inf")}, {"timeout": 1e10}, {"timeout": "5"}, {"retries": -1}, {"retries": 1.5}],
+    ids=str,
+)
 def test_an_argument_out_of_range_is_refused_at_construction(knob):
     with pytest.raises(ConfigurationError, match=next(iter(knob))):
         SchemaRegistry("http://registry", **knob)

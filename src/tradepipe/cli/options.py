@@ -229,6 +229,9 @@ IS_NAME: Final = check_with(find_name_problem)
 
 Topic = Annotated[str, option("--topic NAME", "Topic of trades.", heading=KAFKA, callback=IS_TOPIC)]
 Subject = Annotated[str, option("--subject NAME", "Subject of the trade schema.", heading=REGISTRY, callback=IS_NAME)]
+MAX_DEADLINE_SECONDS: Final = 604_800.0
+"""A week; libpq and threads cannot wait for centuries."""
+
 DeadlineSeconds = Annotated[
     float,
     option(
@@ -236,7 +239,7 @@ DeadlineSeconds = Annotated[
         "Seconds to wait for an unavailable service.",
         heading=BEHAVIOUR,
         min=0.1,
-        callback=check_finite,
+        max=MAX_DEADLINE_SECONDS,
     ),
 ]
 

@@ -30,7 +30,7 @@ from tradepipe.cli.sink_offsets import app as offsets
 from tradepipe.cli.user_rules import RulesOption, load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
-from tradepipe.pipeline.sink_writer import CONNECTIONS
+from tradepipe.pipeline.sink_writer import CONNECTIONS, MAX_CONNECTIONS
 from tradepipe.pipeline.stats import SinkCounts
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.redaction import escape
@@ -52,7 +52,9 @@ SinkStartOption = Annotated[
     ),
 ]
 BatchRows = Annotated[int, option("--batch-rows N", "Maximum records per transaction.", min=1)]
-Connections = Annotated[int, option("--connections N", "Maximum connections to PostgreSQL.", min=1)]
+Connections = Annotated[
+    int, option("--connections N", "Maximum connections to PostgreSQL.", min=1, max=MAX_CONNECTIONS)
+]
 Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is stored.", variable="TRADEPIPE_SINK_VERBOSE")]
 
 

@@ -207,7 +207,7 @@ class IdempotentProducer:
                     raise RuntimeError("the producer is closed")
                 if self._client is not None and self._client_failure is None:
                     done += self._enqueue(self._client, records[done:] if done else records, refused)
-            if done == len(records) or (deadline is not None and time.monotonic() >= deadline):
+            if done == len(records) or (deadline is not None and not time.monotonic() < deadline):
                 if done >= SERVE_EVERY:
                     self._serve_events(0)
                 return done

@@ -273,7 +273,8 @@ class Producer:
                 self._connection = run_in_thread(self._open, "tradepipe-connect")
             connection = self._connection
         try:
-            connection.result(timeout)
+            # Threads wait for less than three centuries at a time; infinity is more.
+            connection.result(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         except TimeoutError:
             if connection.done():  # a timeout of the attempt
                 raise

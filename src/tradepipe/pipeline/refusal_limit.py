@@ -63,8 +63,8 @@ class RefusalLimit:
     """
 
     def __init__(self, share: float | None = MAX_SHARE) -> None:
-        if share is not None and not 0 < share < 1:
-            raise ConfigurationError(f"max_refused is {share}: it must be a share above 0 and below 1, or off")
+        if share is not None and not (isinstance(share, int | float) and 0 < share < 1):
+            raise ConfigurationError(f"max_refused is {share!r}: it must be a share above 0 and below 1, or off")
         self._share = share
         self.windows: dict[int, Window] = {}
         """The window of each partition, as of its last commit."""

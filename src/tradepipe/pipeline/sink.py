@@ -138,8 +138,8 @@ class Sink(Stage[SinkCounts]):
         connections: int = CONNECTIONS,
         on_stored: Callable[[BatchResult], None] | None = None,
     ) -> None:
-        if batch_rows < 1:
-            raise ConfigurationError(f"batch_rows is {batch_rows}: a batch has at least one record")
+        if not isinstance(batch_rows, int) or batch_rows < 1:
+            raise ConfigurationError(f"batch_rows is {batch_rows!r}: it must be a whole number, at least 1")
         check_start(start)
         super().__init__(kafka, SinkStats(topic, on_stored), registry=registry, topic=topic, subject=subject)
         self._group = group

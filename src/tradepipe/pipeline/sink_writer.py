@@ -25,6 +25,9 @@ ABORT_WAIT_SECONDS: Final = 1.0
 CONNECTIONS: Final = 2
 """How many connections a sink opens at most, by default."""
 
+MAX_CONNECTIONS: Final = 100
+"""As many as PostgreSQL has by default for all its clients; each has a thread."""
+
 CONNECT_AGAIN_SECONDS: Final = 60.0
 """Seconds until a further connection is tried again, after PostgreSQL has refused it."""
 
@@ -118,8 +121,10 @@ class SinkWriter:
         stale: Stale = "accept",
         connections: int = CONNECTIONS,
     ) -> None:
-        if connections < 1:
-            raise ConfigurationError(f"connections is {connections}: a sink needs at least one")
+        if not isinstance(connections, int) or not 1 <= connections <= MAX_CONNECTIONS:
+            raise ConfigurationError(
+                f"connections is {connections!r}: it must be a whole number from 1 to {MAX_CONNECTIONS}"
+            )
         self._refusal_limit = refusal_limit
         self._stores = [
             SinkStore(

@@ -304,8 +304,8 @@ class Validator(Stage[ValidatorCounts]):
 def _check_arguments(delivery: str, batch_records: int, transactional_id: str | None) -> None:
     if delivery not in get_args(DeliveryGuarantee):
         raise ConfigurationError(f"delivery is {delivery!r}: it is {' or '.join(get_args(DeliveryGuarantee))}")
-    if batch_records < 1:
-        raise ConfigurationError(f"batch_records is {batch_records}: a batch has at least one record")
+    if not isinstance(batch_records, int) or batch_records < 1:
+        raise ConfigurationError(f"batch_records is {batch_records!r}: it must be a whole number, at least 1")
     if transactional_id is not None and (not transactional_id or delivery != "exactly_once"):
         raise ConfigurationError(
             f"transactional_id is {transactional_id!r}: it must be unique to this process, and requires "

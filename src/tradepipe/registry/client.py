@@ -15,6 +15,9 @@ from tradepipe.registry.transport import MAX_SUMMARY, Transport
 
 T = TypeVar("T")
 
+MAX_TIMEOUT_SECONDS: Final = 604_800.0
+"""A week; sockets cannot wait for centuries."""
+
 _CHECK_CREDENTIALS: Final = "; check basic_auth or bearer_token, or the user and password in the registry's URL"
 _ADVICE: Final = {401: _CHECK_CREDENTIALS, 403: _CHECK_CREDENTIALS, 407: "; check the user and password in proxy"}
 
@@ -117,10 +120,13 @@ class SchemaRegistry:
         urls, user_info = parse_urls(url)
         if user_info is not None and basic_auth is not None:
             raise ConfigurationError("basic_auth and user and password in the registry's URL are mutually exclusive")
-        if not 0 < timeout < float("inf"):
-            raise ConfigurationError(f"timeout={timeout}: the registry's timeout must be a positive number of seconds")
-        if retries < 0:
-            raise ConfigurationError(f"retries={retries}: the registry's retries must be 0 or more")
+        if not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT_SECONDS:
+            raise ConfigurationError(
+                f"timeout={timeout!r}: the registry's timeout must be a number of seconds above 0, at most "
+                f"{MAX_TIMEOUT_SECONDS:.0f}"
+            )
+        if not isinstance(retries, int) or retries < 0:
+            raise ConfigurationError(f"retries={retries!r}: the registry's retries must be a whole number, 0 or more")
         proxies = environment_proxies(urls) if proxy is None else dict.fromkeys(urls, parse_proxy(proxy))
         self.url = ",".join(urls)
         credentials = Credentials(
