@@ -87,15 +87,20 @@ def compare_sinks(bench: Bench, *, row_by_row: int, quixstreams: int, connect: b
     # quixstreams reads in another order than the log's, so what it stores of a longer topic is not known.
     short = publish(bench.services, count=quixstreams, partitions=bench.task().partitions, seed=bench.published.seed)
     results: Results = {name: [] for name in contenders}
-    notes: set[str] = set()
+    missing: dict[str, list[int]] = {}
+    given: dict[str, int] = {}
     for _ in range(bench.runs):
         for name, contender in contenders.items():
             task = task_of(short if name == QUIXSTREAMS else bench.published)
             with fresh_database(bench.services) as database:
                 task = replace(task, database=database, count=contender.first or task.count)
                 results[name].append(_measure(bench, name, contender, task))
-                notes |= _check(name, database, bench.expected_content(task))
-    return Comparison("Storing trades, records/s", results, (STRAIGHT, STAGING), tuple(sorted(notes)))
+                expected = bench.expected_content(task)
+                if (nulls := _check(name, database, expected)) is not None:
+                    missing.setdefault(name, []).append(nulls)
+                    given[name] = expected.notionals
+    notes = tuple(_note(name, nulls, given[name]) for name, nulls in sorted(missing.items()))
+    return Comparison("Storing trades, records/s", results, (STRAIGHT, STAGING), notes)
 
 
 def _measure(bench: Bench, name: str, contender: Storing, task: Task) -> Result:
@@ -109,24 +114,30 @@ def _measure(bench: Bench, name: str, contender: Storing, task: Task) -> Result:
     return measure(contender.program, task, contender.environment, **python)
 
 
-def _check(name: str, database: str, expected: Content) -> set[str]:
+def _note(name: str, missing: list[int], given: int) -> str:
+    """Say what another program stored differently, from the number of missing notionals of each run that did."""
+    least, most = min(missing), max(missing)
+    number = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{name} stored other values: {number} of {given:,} given notionals are NULL."
+
+
+def _check(name: str, database: str, expected: Content) -> int | None:
     """
     Compare the table with the trades of the topic.
 
     Returns:
-        what another program stored differently.
+        how many notionals another program has not stored; None if all values are equal.
 
     Raises:
         RuntimeError: ours did not store every trade once, with all values.
     """
     if name == ROWS:
-        return set()
+        return None
     found = content(database, "created_at") if name == CONNECT else content(database)
     if found == expected:
-        return set()
+        return None
     if name in (QUIXSTREAMS, CONNECT):
-        missing = expected.notionals - found.notionals
-        return {f"{name} stored other values: {missing:,} of {expected.notionals:,} given notionals are NULL."}
+        return expected.notionals - found.notionals
     raise RuntimeError(f"{name} stored {found}, not {expected}")
 
 
