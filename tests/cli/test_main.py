@@ -62,6 +62,18 @@ def test_a_command_prints_the_same_in_this_process_and_in_another(name):
     assert run_command(name, "--nonsense", env=env) == apart._replace(err=apart.err.replace(typed, "tradepipe "))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", [("migrate", "--help"), ("sink", "--help"), ("sink", "offsets", "reset", "--help")]
+)
+def test_the_help_is_the_same_although_python_drops_docstrings(arguments):
+    name, *rest = arguments
+
+    done = process(name, *rest, env={"PYTHONOPTIMIZE": "2"})
+
+    assert process(name, *rest, env={}) == done
+
+
 @pytest.mark.parametrize(
     "words", [("version",), ("--version",), ("-V", "--format", "json"), ("version", "--format=json")]
 )

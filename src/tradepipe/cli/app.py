@@ -1,5 +1,7 @@
 """Command lines: help layout, values from files, and commands loaded on demand."""
 
+import ast
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -89,8 +91,19 @@ class _CommandLine(typer.Typer):
 
 
 def _register(register: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    if function.__doc__ is None:
+        function.__doc__ = _read_docstring(function)
     register(with_option_groups(function))
     return function
+
+
+def _read_docstring(function: Callable[..., Any]) -> str | None:
+    """Return a docstring, which is the help of a command, from the source: `python -OO` drops it."""
+    try:
+        (definition,) = ast.parse(inspect.getsource(function)).body
+    except OSError:  # installed without sources
+        return None
+    return ast.get_docstring(definition) if isinstance(definition, ast.FunctionDef) else None
 
 
 class _HelpFormatter:
