@@ -42,6 +42,10 @@ def test_a_variable_has_one_meaning_in_all_commands():
     assert ONE_TOPIC == {variable for variable, found in meanings.items() if len(found) > 1}
 
 
+def test_every_option_is_described():
+    assert [] == [each.opts for each in all_parameters(COMMAND) if not each.help]
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "kafka.properties"
@@ -132,6 +136,7 @@ def test_a_secret_is_masked_literally_and_percent_encoded(monkeypatch):
         "upgrade --database=postgresql://me:{canary}@{nowhere}/trades --help",
         "upgrade --database=postgresql://me:{canary}@{nowhere}/trades --log-format=json --log-level=debug",
         "current --database=postgresql://me:{canary}@{nowhere}/trades {canary_url}",
+        "draft --database=postgresql://me:{canary}@{nowhere}/trades --log-level=debug",
     ],
 )
 def test_the_password_of_a_database_url_is_never_shown(arguments):
@@ -201,11 +206,13 @@ def test_a_password_that_ps_shows_is_warned_of():
     url, env = f"postgresql://me:{CANARY}@{NOWHERE}/trades", {"TRADEPIPE_DEADLINE": "0.2"}
     typed = run_command("migrate", "current", f"--database={url}", env=env)
     quiet = run_command("migrate", "current", env=env | {"DATABASE_URL": url})
+    draft = run_command("migrate", "draft", f"--database={url}", env=env)
     kafka = run_command("topics", "create", "-X", f"sasl.password={CANARY}", f"--bootstrap-servers={NOWHERE}", env=env)
 
     warning = "the password in --database is visible to other users in the process list: use DATABASE_URL or"
     assert warning in typed.err
     assert "process list" not in quiet.err
+    assert "in the process list: use a file named by PGPASSFILE instead" in draft.err
     assert "-X sasl.password is visible to other users" in kafka.err
     assert "or KAFKA_SASL_PASSWORD" in kafka.err
 

@@ -8,7 +8,7 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Format, option
+from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Format, hide_passwords, option
 from tradepipe.cli.schema.checks import display_path, refuse_installed_package
 from tradepipe.cli.settings import Logs
 from tradepipe.cli.terminal import echo, print_result
@@ -23,6 +23,15 @@ app = command_line("Upgrade the database to the revision this build needs, and d
 Directory = Annotated[
     Path | None,
     option("--revisions DIR", "Directory of the revisions. Default: that of this build's repository.", variable=None),
+]
+DraftDatabase = Annotated[
+    str | None,
+    option(
+        "--database URL",
+        "PostgreSQL, as postgresql://user@host:5432/name, in which to compare. Default: the embedded one.",
+        variable=None,  # DATABASE_URL may be that of production
+        callback=hide_passwords("a file named by PGPASSFILE"),
+    ),
 ]
 ToStdout = Annotated[bool, option("--print", "Print the revision instead of writing it.", variable=None)]
 
@@ -52,7 +61,7 @@ def current(*, database: Database, output: Format = "text", deadline: DeadlineSe
 
 @app.command()
 def draft(
-    *, database: Database | None = None, directory: Directory = None, to_stdout: ToStdout = False, logs: Logs
+    *, database: DraftDatabase = None, directory: Directory = None, to_stdout: ToStdout = False, logs: Logs
 ) -> None:
     """
     Write the next revision: the columns, CHECKs, key and view that the declaration needs and no revision makes.
