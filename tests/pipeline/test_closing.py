@@ -10,7 +10,7 @@ from tests.eventually import eventually
 from tests.pipeline.running_stages import Running, running
 from tests.pipeline.test_sink_connections import WAITING, count, held
 from tests.postgres.batches import connected, trade
-from tradepipe import Validator
+from tradepipe import TopicUnusable, Validator
 
 
 @pytest.fixture(params=["sink", "validator"])
@@ -82,6 +82,16 @@ def test_what_is_closed_holds_no_thread(pipeline, some_trades, stage):
 
     stage.run(until_end=True)
     stage.close()
+
+    eventually(lambda: count_threads() == before)
+
+
+def test_a_producer_that_could_not_connect_holds_no_thread(pipeline, some_trades):
+    """Not even while its exception is kept, whose traceback refers to what it used."""
+    before = count_threads()
+
+    with pipeline.producer(topic=f"{pipeline.topic}-missing") as producer, pytest.raises(TopicUnusable) as _raised:
+        producer.produce(*some_trades(1))
 
     eventually(lambda: count_threads() == before)
 

@@ -120,3 +120,45 @@ use("PARENT")
     )
 
     assert [b"CHILD-1", b"CHILD-2", b"PARENT"] == sorted(key for _, key, _ in log(pipeline))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("setting", "error", "repair"),
+    [
+        ("subject", "RegistryUnavailable", "register_patiently(SchemaRegistry(settings['registry']), name)"),
+        (
+            "topic",
+            "TopicUnusable",
+            "TopicAdmin(settings['kafka']).create(name, partitions=4, replication=1, config={})",
+        ),
+    ],
+)
+def test_forked_processes_can_use_a_producer_whose_first_connection_failed(pipeline, setting, error, repair):
+    """It has sent nothing. The exception is kept, with all that its traceback refers to."""
+    lines = run(
+        pipeline,
+        f"""
+from tests.registration import register_patiently
+from tradepipe import SchemaRegistry
+from tradepipe.kafka.admin import TopicAdmin
+
+name = settings[{setting!r}] = settings[{setting!r}] + "-later"
+producer, kept = Producer(**settings), []
+try:
+    producer.produce(trade("EARLY"))
+except Exception as error:
+    kept.append(error)
+    print(type(error).__name__, flush=True)
+{repair}
+
+def use(name):
+    attempt(producer.produce, trade(name))
+    attempt(producer.close)
+
+fork(lambda: (use("CHILD"), kept.clear()))
+use("PARENT")
+""",
+    )
+
+    assert [error, *["produce None", "close None"], "child 0", *["produce None", "close None"]] == lines

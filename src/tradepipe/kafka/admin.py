@@ -298,17 +298,15 @@ class TopicAdmin:
         frame of its traceback. It would be left to the garbage collector, which may run
         in the client's own thread, and librdkafka aborts a process that closes a client there.
         """
-        client = self._client
-        assert client is not None, "the request was sent"
         while not wait([response], POLL_SECONDS).done:
-            client.poll(0)
+            self._receive_errors()
             self._raise_permanent_error()
             if self._contact.should_report_unreachable():  # librdkafka itself would try again until the timeout
                 raise BrokerUnavailable(f"no broker answers: {self._contact.last_error}")
         error = response.exception()
         if not isinstance(error, KafkaException) or unwrap(error).code() > 0:  # librdkafka's own codes are negative
             self._contact.succeeded = True
-        client.poll(0)
+        self._receive_errors()
         self._raise_permanent_error(final=True)
         if not isinstance(error, KafkaException):
             return response.result()
@@ -319,6 +317,11 @@ class TopicAdmin:
                 raise BrokerUnavailable(f"no broker answers: {self._contact.last_error}") from error
         # A new one: the callers' frames refer to the response, and the response to its exception.
         raise KafkaException(*error.args)
+
+    def _receive_errors(self) -> None:
+        # A separate function: tracebacks keep the variables of their frames, and so would keep a client that is closed.
+        if (client := self._client) is not None:
+            client.poll(0)
 
     def _raise_permanent_error(self, *, final: bool = False) -> None:
         error = self._contact.permanent_error(final=final)

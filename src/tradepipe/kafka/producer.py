@@ -358,6 +358,8 @@ class IdempotentProducer:
         except BrokerUnavailable as error:
             self._outage_log.begin(str(error))
             return {}
+        finally:
+            topics.close()  # an exception's traceback keeps it
         if largest is None:
             return {}
         return {"message.max.bytes": max(largest, 1_000), "batch.size": min(largest, 1_000_000)}

@@ -59,7 +59,7 @@ class Producer:
     that produces while another one closes the producer gets `RuntimeError` for
     the trades that are not sent. `produce`, `flush` and `close` block; in asyncio
     call them by `asyncio.to_thread`. After a fork, the new process may use a producer
-    that has sent nothing yet; for any other one it gets `RuntimeError`.
+    that was not connected yet; for any other one it gets `RuntimeError`.
 
     Args:
         kafka: librdkafka's properties, `bootstrap.servers` at least.
@@ -269,7 +269,7 @@ class Producer:
         with self._connecting:
             # In a thread: an HTTP request or a name lookup may take longer than the caller's timeout. The thread
             # continues after the timeout, and the next call waits for the same attempt.
-            if self._connection is None or self._connection.done():
+            if self._connection is None:
                 self._connection = run_in_thread(self._open, "tradepipe-connect")
             connection = self._connection
         try:
@@ -282,15 +282,20 @@ class Producer:
             raise kind(f"{service} did not answer within {timeout:g} s; the trade is not sent") from None
 
     def _open(self) -> None:
-        self._awaited = RegistryUnavailable, f"the schema registry at {self._registry.url}"
-        self._serialize.connect()
-        self._awaited = BrokerUnavailable, "Kafka"
-        self._producer.open()
+        try:
+            self._awaited = RegistryUnavailable, f"the schema registry at {self._registry.url}"
+            self._serialize.connect()
+            self._awaited = BrokerUnavailable, "Kafka"
+            self._producer.open()
+        except BaseException:
+            with self._connecting:
+                self._connection = None  # the next call tries again
+            raise
         self._encode_valid = self._serialize.encode_valid
         self._is_connected = True
 
     def _disown(self) -> None:
-        """Refuse trades in a forked process, unless nothing was sent before: then it connects itself."""
+        """Refuse trades in a forked process, unless this one was not connected: then it connects itself."""
         # The lock may be that of a thread which does not exist here, and which was about to start an attempt.
         if self._connection is None and not self._connecting.locked():
             return
