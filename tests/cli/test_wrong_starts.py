@@ -27,6 +27,7 @@ WAITING_SECONDS = 1.0
 """Of the two seconds within which a wrong start ends, the part that is not needed to load and run the command."""
 
 LONG = "n" * 300
+DIGITS = "1" * 5_000
 DATABASE = ADDRESSES["DATABASE_URL"]
 TOPIC_CHARACTERS = "a topic's name has only ASCII letters, digits, '.', '_' and '-'"
 
@@ -77,7 +78,7 @@ USAGE = [
         "schema that is 300 bytes long, at most 63 are allowed",
     ),
     # Numbers that are none
-    (["produce", "--deadline", "1e400"], "'--deadline'", "must be a finite number, not inf"),
+    (["produce", "--deadline", "1e400"], "'--deadline'", "'1e400' is not less than or equal to 604800"),
     (["produce", "--rate", "inf"], "'--rate'", "must be a finite number, not inf"),
     (["produce", "--rate", "nan"], "'--rate'", "'nan' is not greater than or equal to 0.001"),
     # Addresses
@@ -108,6 +109,14 @@ USAGE = [
     (["topics", "create", "--retention", "soon"], "'--retention'", "7d, 48h"),
     (["topics", "create", "--partitions", "four"], "'--partitions'", "integer"),
     (["dlq", "ls", "--since", "yesterday"], "'--since'", ""),
+    # Numbers with more digits than Python parses, and a Unix time that it takes for one of the year 1711
+    (["topics", "create", "--retention", f"{DIGITS}d"], "'--retention'", "7d, 48h"),
+    (["dlq", "ls", "--since", f"{DIGITS}d"], "'--since'", "an age such as 2h"),
+    (["dlq", "ls", "--until", "9999-12-31T23:59:59-01:00"], "'--until'", "a timestamp such as"),
+    (["sink", "offsets", "reset", "--to", DIGITS], "'--to'", "an offset"),
+    (["sink", "--start", "1711112010203"], "'--start'", "a timestamp such as 2025-06-01T08:00:00Z"),
+    (["schema", "show", DIGITS], "'VERSION'", "this build has versions 1 to"),
+    (["schema", "diff", "1", DIGITS], "'NEW'", "cannot read"),
     (["dlq", "ls", "--limit", "0"], "'--limit'", "1"),
     (["dlq", "show", "trades@5"], "trades@5", "TOPIC[PARTITION]@OFFSET"),
     (["sink", "--rules", "rules"], "--rules", "MODULE:FUNCTION"),

@@ -43,13 +43,20 @@ def parse_pairs(texts: Iterable[str] | None, *, option: str) -> dict[str, str]:
     return {key.strip(): value for _, key, _, value in split}
 
 
+_DATE_DIGITS: Final = len("20250601")
+
+
 def parse_time(text: str) -> datetime | None:
-    """Parse an ISO 8601 timestamp, in UTC if it has no offset; return None if it is invalid."""
+    """Parse an ISO 8601 timestamp, in UTC if it has no offset, and return it in UTC; None if it is invalid."""
+    if text.isdigit() and len(text) != _DATE_DIGITS:
+        # Python would take some numbers of milliseconds for a time of the year 1711.
+        return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        # PostgreSQL takes offsets of less than 16 hours only.
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def parse_duration(duration: str) -> int | None:
@@ -61,10 +68,17 @@ def parse_duration(duration: str) -> int | None:
     """
     if duration == "forever":
         return -1
-    # isdigit accepts other scripts' digits too, hence isascii below.
-    number, unit = duration[:-1], duration[-1:]
-    length = dict(MILLISECONDS).get(unit)
-    return int(number) * length if length and number.isascii() and number.isdigit() else None
+    length = dict(MILLISECONDS).get(duration[-1:])
+    number = parse_whole(duration[:-1])
+    return None if length is None or number is None else number * length
+
+
+def parse_whole(digits: str) -> int | None:
+    """Return a number of plain digits that a 64-bit integer holds, else None: Python parses no longer ones."""
+    return int(digits) if _is_whole(digits) else None
+
+
+_is_whole = re.compile(r"\d{1,18}", re.ASCII).fullmatch
 
 
 def parse_start(text: str, *, option: str = "--start", other: str = "") -> "StartPosition":

@@ -24,6 +24,7 @@ from tradepipe.cli.options import (
     Format,
     option,
     parse_start,
+    parse_whole,
 )
 from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json
@@ -146,8 +147,8 @@ def reset(
     """
     logs.configure()
     # An offset first, because 20250601 is also an ISO 8601 date.
-    is_offset = to.isascii() and to.isdigit()
-    target = int(to) if is_offset else parse_start(to, option="--to", other="an offset, ")
+    offset = parse_whole(to)
+    target = parse_start(to, option="--to", other="an offset, ") if offset is None else offset
     retry = RetryUntil(deadline)
     admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
     described = retry(lambda: admin.describe(topic))

@@ -129,6 +129,7 @@ def test_the_newest_are_shown_and_the_number_of_all(ready, keep):
         ("--since 9999999999d", [0, 1, 2, 3]),
         ("--until 1h", []),
         ("--since 2001-01-01 --until 2900-01-01T00:00:00Z", [0, 1, 2, 3]),
+        ("--since 2001-01-01T00:00:00+20:00", [0, 1, 2, 3]),
         ("--source trades", [0, 1, 2, 3]),
         ("--source others", []),
     ],

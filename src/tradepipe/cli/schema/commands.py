@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.options import option
+from tradepipe.cli.options import option, parse_whole
 from tradepipe.cli.schema import checks, registry
 from tradepipe.cli.schema.report import (
     CheckCase,
@@ -52,8 +52,8 @@ def show(version: Version = None) -> None:
     """Print a version of the trade schema that is part of this build."""
     shown = current()
     if version:
-        number = version.removeprefix("v").removesuffix(".avsc")
-        found = [each for each in versions() if number.isdecimal() and each.number == int(number)]
+        number = parse_whole(version.removeprefix("v").removesuffix(".avsc"))
+        found = [each for each in versions() if each.number == number]
         if not found:
             raise typer.BadParameter(
                 f"this build has versions 1 to {shown.number}, not {version}", param_hint="'VERSION'"
@@ -265,10 +265,10 @@ def _next_level(past: History) -> Level:
 
 def _read_side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, checks.SchemaFile]:
     """Read a schema to compare, given by a version such as 2 or v002, or by a file, and return its name too."""
-    number = name.removeprefix("v").removesuffix(".avsc")
+    number = parse_whole(name.removeprefix("v").removesuffix(".avsc"))
     # A file may have a number as its name.
-    if number.isdecimal() and not Path(name).is_file():
-        version = checks.history_in(folder).version(int(number))
+    if number is not None and not Path(name).is_file():
+        version = checks.history_in(folder).version(number)
         if version is None:
             raise typer.BadParameter(f"{folder} has no version {number}", param_hint=hint)
         side, name = (
