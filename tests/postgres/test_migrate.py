@@ -375,6 +375,14 @@ def test_a_second_set_of_tables_is_created_with_a_warning(migrated, by_alembic, 
     ] == warnings
 
 
+def test_a_database_schema_whose_tables_were_dropped_by_a_downgrade_is_not_warned_of(migrated, caplog):
+    migrate.downgrade(migrated, "base")
+
+    migrate.upgrade(add_schema(migrated, "apart"))
+
+    assert [] == caplog.messages
+
+
 def test_an_upgrade_of_either_set_of_tables_warns_of_nothing(migrated, caplog):
     apart = add_schema(migrated, "apart")
     migrate.upgrade(apart)

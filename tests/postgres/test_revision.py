@@ -78,6 +78,7 @@ def test_tables_in_a_schema_that_the_role_may_not_use_are_not_reported_as_missin
     connection.execute(
         text(
             "CREATE SCHEMA apart; ALTER TABLE tradepipe_revision SET SCHEMA apart; "
+            "ALTER TABLE sink_offsets SET SCHEMA apart; "
             "CREATE ROLE reader; SET LOCAL ROLE reader; SET search_path = apart"
         )
     )

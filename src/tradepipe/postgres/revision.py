@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Select, column, select, table, text
 
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres.packaged_revisions import REVISION_ID, required_revision
+from tradepipe.postgres.tables import SINK_OFFSETS
 
 VERSION_TABLE: Final = "tradepipe_revision"
 """Not Alembic's default name: an application in the same database may use that one."""
@@ -29,7 +30,10 @@ _ELSEWHERE: Final = text(
     "SELECT space.nspname, pg_catalog.has_schema_privilege(space.oid, 'USAGE'::text) "
     "FROM pg_catalog.pg_class AS found JOIN pg_catalog.pg_namespace AS space ON space.oid = found.relnamespace "
     "WHERE found.relname = CAST(:table AS pg_catalog.name) AND found.relkind = 'r' "
-    "AND NOT pg_catalog.pg_table_is_visible(found.oid) ORDER BY 2 DESC, 1 LIMIT 1"
+    "AND NOT pg_catalog.pg_table_is_visible(found.oid) "
+    # A downgrade to `base` leaves the version table alone behind.
+    "AND EXISTS (SELECT FROM pg_catalog.pg_class AS ours WHERE ours.relnamespace = found.relnamespace "
+    f"AND ours.relname = '{SINK_OFFSETS.name}'::name) ORDER BY 2 DESC, 1 LIMIT 1"
 )
 
 _log = logging.getLogger(__name__)
