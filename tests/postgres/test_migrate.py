@@ -383,6 +383,15 @@ def test_a_database_schema_whose_tables_were_dropped_by_a_downgrade_is_not_warne
     assert [] == caplog.messages
 
 
+def test_whoever_asks_for_the_revision_of_another_database_schema_is_told_where_the_tables_are(migrated, caplog):
+    assert migrate.current(add_schema(migrated, "apart")) is None
+
+    assert [
+        "found no revision: search_path is 'apart', but tradepipe's tables are in database schema public; add "
+        "?options=-csearch_path=public to the URL, or set search_path by ALTER ROLE"
+    ] == caplog.messages
+
+
 def test_an_upgrade_of_either_set_of_tables_warns_of_nothing(migrated, caplog):
     apart = add_schema(migrated, "apart")
     migrate.upgrade(apart)

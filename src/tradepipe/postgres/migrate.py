@@ -89,9 +89,16 @@ def downgrade(database: str, target: str) -> Migration:
 
 
 def current(database: str) -> str | None:
-    """Return the revision of a database, None before the first; raise like `upgrade`."""
+    """
+    Return the revision of a database, None before the first; raise like `upgrade`.
+
+    A warning names the database schema that has tables, if `search_path` lacks it.
+    """
     with _connection(database) as connection:
-        return revision.current(connection)
+        found = revision.current(connection)
+        if found is None and (advice := revision.advise_on_search_path(connection)) is not None:
+            logger.warning("found no revision: %s", advice)
+        return found
 
 
 @contextmanager

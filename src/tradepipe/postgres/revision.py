@@ -70,7 +70,7 @@ def check_revision(connection: Connection) -> None:
     if found == needed:
         return
     if found is None or _number(found) < _number(needed):
-        advice = (_advise_on_search_path(connection) if found is None else None) or f"upgrade it with `{UPGRADE}`"
+        advice = (advise_on_search_path(connection) if found is None else None) or f"upgrade it with `{UPGRADE}`"
         raise DatabaseOutdated(f"the database is at revision {found or 'none'}, this build needs {needed}: {advice}")
     if _number(found) == _number(needed):
         raise ConfigurationError(
@@ -102,7 +102,7 @@ def warn_of_other_tables(connection: Connection) -> None:
         )
 
 
-def _advise_on_search_path(connection: Connection) -> str | None:
+def advise_on_search_path(connection: Connection) -> str | None:
     """Say what is wrong with search_path if no table is found by it, although the database may have one."""
     path, schemas = connection.execute(_VISIBLE).one()
     if elsewhere := connection.execute(_ELSEWHERE, {"table": VERSION_TABLE}).first():
