@@ -289,7 +289,7 @@ def test_a_client_gets_exactly_the_properties_that_librdkafka_has_for_it(librdka
 
 
 def test_an_admin_client_gets_the_properties_of_all_clients():
-    connection = {**BROKERS, "security.protocol": "ssl", "ssl.ca.location": "/ca", "retry.backoff.ms": 10}
+    connection = {**BROKERS, "security.protocol": "ssl", "ssl.ca.location": "probe", "retry.backoff.ms": 10}
     others = {"group.id": "g", "linger.ms": 1, "fetch.wait.max.ms": 10, "acks": 1, "on_commit": print}
 
     assert {*connection, "client.id", "socket.keepalive.enable", "logger"} == set(
@@ -349,7 +349,7 @@ OIDC = {
 }
 
 
-@pytest.mark.parametrize("complete", [producer_config, consuming, transactional])
+@pytest.mark.parametrize("complete", [producer_config, consuming, transactional, admin_config])
 @pytest.mark.parametrize(
     "properties",
     [
@@ -361,12 +361,23 @@ OIDC = {
     ids=["plaintext", "TLS", "SASL", "OIDC"],
 )
 def test_a_configuration_is_checked_without_a_client(complete, properties, capfd):
-    """A client has threads, reads certificates, and may request a token."""
+    """A client has threads, and may request a token."""
     before = set(Path("/proc/self/task").iterdir())
 
     complete({**BROKERS, **properties})
 
     assert before == set(Path("/proc/self/task").iterdir())
+    assert ("", "") == capfd.readouterr()
+
+
+@pytest.mark.parametrize("complete", [producer_config, consuming, transactional, admin_config])
+@pytest.mark.parametrize("key", ["ssl.ca.location", "ssl.key.location", "ssl.cipher.suites"])
+@pytest.mark.parametrize("properties", [{"security.protocol": "SSL"}, {"security.protocol": "sasl_ssl", **OIDC}])
+def test_what_is_wrong_with_tls_is_reported_before_a_client_is_created(complete, key, properties, capfd):
+    """With OIDC, librdkafka aborts the process if it cannot create a client."""
+    with pytest.raises(ConfigurationError, match=f"invalid Kafka client configuration: .*{re.escape(key)} failed: "):
+        complete({**BROKERS, **properties, key: "/no/such/file"})
+
     assert ("", "") == capfd.readouterr()
 
 

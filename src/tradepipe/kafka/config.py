@@ -190,7 +190,8 @@ _not_text = re.compile(r"[\x00\ud800-\udfff]").search
 _match_broker = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(?:%\w+)?\]|[^\s:/\[\]@]+)(?::(?P<port>.*))?").fullmatch
 
 _PROBE_PROPERTY: Final = "tradepipe.no.property"
-_PROBE_MECHANISM: Final = "TRADEPIPE-NONE"
+_PROBE_VALUE: Final = "/dev/null/tradepipe"
+_UNPROBED: Final = ("sasl.", "debug", "logger")
 
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
 
@@ -252,7 +253,7 @@ def admin_config(config: Config) -> dict[str, Any]:
             an admin client does not use are checked too, so that a misspelt one is reported.
     """
     complete = _merge(config, owned={}, defaults={"socket.keepalive.enable": True})
-    return _without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY))
+    return _check_consistent(_without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY)), confluent_kafka.Producer)
 
 
 def librdkafka_version() -> str:
@@ -282,17 +283,21 @@ def _check_consistent(config: dict[str, Any], create: Callable[[dict[str, Any]],
     """
     Return a complete configuration; raise a ConfigurationError if librdkafka would not create a client with it.
 
-    Only when it creates one does librdkafka check whether properties fit together. None is created: it looks up a
-    SASL mechanism that does not exist before it reads certificates, starts threads or requests tokens. If this failed
-    after a request for a token, librdkafka would abort the process.
+    Only when it creates one does librdkafka check whether properties fit together, and read certificates. None is
+    created: a SASL mechanism does not exist, then a key store, and librdkafka looks for them last, before it starts
+    threads. A client with `sasl.oauthbearer.method=oidc` must not fail: librdkafka would abort the process.
     """
-    unused = ("sasl.", "debug", "logger")
-    given = {key: value for key, value in config.items() if not callable(value) and not key.startswith(unused)}
-    try:
-        create({**given, "security.protocol": "sasl_plaintext", "sasl.mechanism": _PROBE_MECHANISM})
-    except KafkaException as error:
-        if _PROBE_MECHANISM not in unwrap(error).str():
-            raise invalid_client(error) from error
+    given = {key: value for key, value in config.items() if not callable(value) and not key.startswith(_UNPROBED)}
+    probes = [{"security.protocol": "sasl_plaintext", "sasl.mechanism": _PROBE_VALUE}]
+    if "ssl" in str(config.get("security.protocol")).lower() and "ssl.keystore.location" not in config:
+        store = {"ssl.keystore.location": _PROBE_VALUE, "ssl.keystore.password": "none"}
+        probes.append({"security.protocol": "ssl", **store})
+    for probe in probes:
+        try:
+            create({**given, "log_level": 0, **probe})
+        except KafkaException as error:
+            if _PROBE_VALUE not in unwrap(error).str():
+                raise invalid_client(error) from error
     return config
 
 
