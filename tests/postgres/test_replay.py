@@ -182,6 +182,14 @@ def test_a_transaction_that_was_lost_before_its_commit_is_done_again(replayer, k
     assert (one,) == replayer.replay([(one, accepted(7, trade()))]).stored
 
 
+def test_a_transaction_that_the_new_primary_has_not_received_is_done_again(replayer, keep, connection):
+    """A standby that replicates asynchronously may lack it, and then also its number."""
+    (one,) = keep(7)
+    replayer._unconfirmed = 1 << 60, ReplayResult()
+
+    assert (one,) == replayer.replay([(one, accepted(7, trade()))]).stored
+
+
 def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, keep, connection, monkeypatch):
     """A call before the outcome is known fails; nothing counts twice, and nothing is left to another replay."""
     monkeypatch.setattr(session, "_CHECK", "SELECT 1")  # else the server ends, after a second, what has lost its client

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Self
 
-from sqlalchemy import BigInteger, Connection, cast, func, select
+from sqlalchemy import Connection, func, select, text
 
 from tradepipe.errors import DatabaseUnavailable
 from tradepipe.postgres import batch, refusals, session
@@ -23,6 +23,12 @@ ValidatedRefusal = tuple[DeadLetter, ValidRecord | Refusal]
 
 COMMITTED: Final = "committed"
 ABORTED: Final = "aborted"
+
+# A number that is not in use yet is that of a transaction which a standby had not received when it became the primary.
+_STATUS: Final = text(
+    "SELECT CASE WHEN CAST(:number AS bigint) < pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) "
+    f"THEN pg_catalog.txid_status(CAST(:number AS bigint)) ELSE '{ABORTED}' END"
+)
 
 
 class ReplayResult(NamedTuple):
@@ -89,7 +95,7 @@ class RefusalReplayer:
         with self._transaction() as connection:
             if self._unconfirmed is not None:
                 number, result = self._unconfirmed
-                status = connection.scalar(select(func.pg_catalog.txid_status(cast(number, BigInteger))))
+                status = connection.scalar(_STATUS, {"number": number})
                 if status not in (COMMITTED, ABORTED):
                     raise DatabaseUnavailable(
                         "PostgreSQL has not yet finished a transaction whose COMMIT got no answer", is_answering=True
