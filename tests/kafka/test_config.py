@@ -340,47 +340,6 @@ def test_a_property_unknown_to_librdkafka_is_reported_even_where_it_is_not_used(
     assert text in str(raised.value)
 
 
-OIDC = {
-    "sasl.mechanism": "OAUTHBEARER",
-    "sasl.oauthbearer.method": "oidc",
-    "sasl.oauthbearer.client.id": "id",
-    "sasl.oauthbearer.client.secret": "secret",
-    "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:1/token",
-}
-
-
-@pytest.mark.parametrize("complete", [producer_config, consuming, transactional, admin_config])
-@pytest.mark.parametrize(
-    "properties",
-    [
-        {},
-        {"security.protocol": "ssl", "debug": "all"},
-        {"security.protocol": "sasl_ssl", "sasl.mechanisms": "PLAIN", "oauth_cb": print},
-        {"security.protocol": "sasl_plaintext", **OIDC},
-    ],
-    ids=["plaintext", "TLS", "SASL", "OIDC"],
-)
-def test_a_configuration_is_checked_without_a_client(complete, properties, capfd):
-    """A client has threads, and may request a token."""
-    before = set(Path("/proc/self/task").iterdir())
-
-    complete({**BROKERS, **properties})
-
-    assert before == set(Path("/proc/self/task").iterdir())
-    assert ("", "") == capfd.readouterr()
-
-
-@pytest.mark.parametrize("complete", [producer_config, consuming, transactional, admin_config])
-@pytest.mark.parametrize("key", ["ssl.ca.location", "ssl.key.location", "ssl.cipher.suites"])
-@pytest.mark.parametrize("properties", [{"security.protocol": "SSL"}, {"security.protocol": "sasl_ssl", **OIDC}])
-def test_what_is_wrong_with_tls_is_reported_before_a_client_is_created(complete, key, properties, capfd):
-    """With OIDC, librdkafka aborts the process if it cannot create a client."""
-    with pytest.raises(ConfigurationError, match=f"invalid Kafka client configuration: .*{re.escape(key)} failed: "):
-        complete({**BROKERS, **properties, key: "/no/such/file"})
-
-    assert ("", "") == capfd.readouterr()
-
-
 def test_an_admin_client_ignores_the_properties_of_other_clients():
     others = {**config.PRODUCER, **config.CONSUMER, **config.CONSUMER_DEFAULTS, "group.protocol": "consumer"}
 

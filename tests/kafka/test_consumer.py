@@ -657,10 +657,8 @@ def test_a_member_may_be_closed_twice_and_before_it_was_opened(kafka, topic):
 
 
 def test_a_configuration_that_librdkafka_rejects_is_reported(kafka, topic):
-    consumer = Consumer({**kafka, "fetch.wait.max.ms": "soon"}, topic=topic, group="g")
-
     with pytest.raises(ConfigurationError, match=r"invalid Kafka client configuration: .*fetch\.wait\.max\.ms"):
-        consumer.open()
+        Consumer({**kafka, "fetch.wait.max.ms": "soon"}, topic=topic, group="g")
 
 
 def test_the_first_timestamp_of_a_poll_is_that_of_its_first_record(join, produce):

@@ -10,8 +10,9 @@ from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaError, KafkaExc
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
+from tradepipe.kafka.clients import create_client
 from tradepipe.kafka.config import Config, admin_config
-from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
+from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
 from tradepipe.kafka.librdkafka import FirstContact
 
 logger = logging.getLogger(__name__)
@@ -335,10 +336,7 @@ class TopicAdmin:
         # A new client has new metadata: the old one waits for a controller or leader that is gone, for up to minutes.
         if self._client is None or self._outdated.is_set():
             config: dict[str, Any] = {**self._config, "error_cb": self._contact.record_error}
-            try:
-                self._client = AdminClient(config)
-            except KafkaException as error:
-                raise invalid_client(error) from error
+            self._client = create_client(AdminClient, config)
             self._outdated.clear()
         return self._client
 

@@ -5,14 +5,15 @@ Each function that makes one raises ConfigurationError for a property that overr
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka.failures import invalid_client, unwrap
+from tradepipe.kafka.clients import check_client
+from tradepipe.kafka.failures import unwrap
 from tradepipe.kafka.librdkafka import ClientLog
 from tradepipe.names import check_name, find_padding
 from tradepipe.small_files import is_endless
@@ -190,8 +191,6 @@ _not_text = re.compile(r"[\x00\ud800-\udfff]").search
 _match_broker = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(?:%\w+)?\]|[^\s:/\[\]@]+)(?::(?P<port>.*))?").fullmatch
 
 _PROBE_PROPERTY: Final = "tradepipe.no.property"
-_PROBE_VALUE: Final = "/dev/null/tradepipe"
-_UNPROBED: Final = ("sasl.", "debug", "logger")
 
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
 
@@ -204,14 +203,14 @@ def producer_config(config: Config) -> dict[str, Any]:
         raise ConfigurationError(
             "the Kafka property transactional.id is not allowed: this producer uses no transactions"
         )
-    return _check_consistent(complete, confluent_kafka.Producer)
+    return check_client(confluent_kafka.Producer, complete)
 
 
 def transactions_config(config: Config, *, transactional_id: str) -> dict[str, Any]:
     """Return the configuration of a transactional producer that shares `config` with a consumer."""
     owned = {**TRANSACTIONS, "transactional.id": transactional_id}
     merged = _merge(_without(config, _CONSUMER_ONLY), owned=owned, defaults=TRANSACTIONS_DEFAULTS)
-    return _check_consistent(merged, confluent_kafka.Producer)
+    return check_client(confluent_kafka.Producer, merged)
 
 
 def without_consumer_keys(config: Config) -> Config:
@@ -231,7 +230,7 @@ def consumer_config(config: Config, *, group: str) -> dict[str, Any]:
         # librdkafka rejects a limit that is smaller than one fetch.
         fetched = max(int(merged["fetch.max.bytes"]), int(merged["message.max.bytes"]))
         merged[_RESPONSE_LIMIT] = max(CONSUMER_DEFAULTS[_RESPONSE_LIMIT], fetched + 512)
-    return _check_consistent(merged, confluent_kafka.Consumer)
+    return check_client(confluent_kafka.Consumer, merged)
 
 
 def prefetches_little(config: Config) -> bool:
@@ -253,7 +252,7 @@ def admin_config(config: Config) -> dict[str, Any]:
             an admin client does not use are checked too, so that a misspelt one is reported.
     """
     complete = _merge(config, owned={}, defaults={"socket.keepalive.enable": True})
-    return _check_consistent(_without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY)), confluent_kafka.Producer)
+    return check_client(confluent_kafka.Producer, _without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY)))
 
 
 def librdkafka_version() -> str:
@@ -277,28 +276,6 @@ def _check_accepted(config: Config) -> None:
         for key, value in known.items():
             if (reason := _find_rejection({key: value})) is not None:
                 raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
-
-
-def _check_consistent(config: dict[str, Any], create: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    """
-    Return a complete configuration; raise a ConfigurationError if librdkafka would not create a client with it.
-
-    Only when it creates one does librdkafka check whether properties fit together, and read certificates. None is
-    created: a SASL mechanism does not exist, then a key store, and librdkafka looks for them last, before it starts
-    threads. A client with `sasl.oauthbearer.method=oidc` must not fail: librdkafka would abort the process.
-    """
-    given = {key: value for key, value in config.items() if not callable(value) and not key.startswith(_UNPROBED)}
-    probes = [{"security.protocol": "sasl_plaintext", "sasl.mechanism": _PROBE_VALUE}]
-    if "ssl" in str(config.get("security.protocol")).lower() and "ssl.keystore.location" not in config:
-        store = {"ssl.keystore.location": _PROBE_VALUE, "ssl.keystore.password": "none"}
-        probes.append({"security.protocol": "ssl", **store})
-    for probe in probes:
-        try:
-            create({**given, "log_level": 0, **probe})
-        except KafkaException as error:
-            if _PROBE_VALUE not in unwrap(error).str():
-                raise invalid_client(error) from error
-    return config
 
 
 def _without(config: Config, prefixes: tuple[str, ...]) -> dict[str, Any]:

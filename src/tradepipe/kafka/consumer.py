@@ -11,9 +11,10 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.assignment import Assignment, advance
+from tradepipe.kafka.clients import create_client
 from tradepipe.kafka.config import LITTLE_PREFETCH, Config, consumer_config, is_cooperative, prefetches_little
 from tradepipe.kafka.consumer_errors import ConsumerErrors
-from tradepipe.kafka.failures import invalid_client, unwrap
+from tradepipe.kafka.failures import unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.leaving import leave_group
 from tradepipe.kafka.malformed import MalformedRecords
@@ -371,10 +372,7 @@ class Consumer:
         logger.info("revoked partitions %s of %s", sorted(place.partition for place in places), self._topic)
 
     def _create_client(self) -> confluent_kafka.Consumer:
-        try:
-            return confluent_kafka.Consumer({**self._config, "error_cb": self.errors.handle})
-        except KafkaException as error:
-            raise invalid_client(error) from error
+        return create_client(confluent_kafka.Consumer, {**self._config, "error_cb": self.errors.handle})
 
     def _subscribe(self, client: confluent_kafka.Consumer) -> None:
         client.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)

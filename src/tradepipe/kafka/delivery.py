@@ -9,9 +9,10 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError
+from tradepipe.kafka.clients import create_client
 from tradepipe.kafka.config import Config, producer_config, without_consumer_keys
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.failures import Confirmation, FailureClass, classify, invalid_client, translate, unwrap
+from tradepipe.kafka.failures import Confirmation, FailureClass, classify, translate, unwrap
 from tradepipe.kafka.send import (
     DeliveryReports,
     Interrupted,
@@ -157,11 +158,11 @@ class AtLeastOnceDelivery:
         """Create the client, which connects in the background."""
         self._reports = DeliveryReports()
         try:
-            self._client = confluent_kafka.Producer({**self._config, "on_delivery": self._reports})
-        except KafkaException as error:
+            self._client = create_client(confluent_kafka.Producer, {**self._config, "on_delivery": self._reports})
+        except ConfigurationError as error:
             if self._confirmation.confirm():
-                raise invalid_client(error) from error
-            raise BrokerUnavailable(str(invalid_client(error))) from error
+                raise
+            raise BrokerUnavailable(str(error)) from error
         self.producers_created += 1
 
     def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Meanwhile) -> None:

@@ -263,12 +263,6 @@ def translate(error: KafkaError | KafkaException, failure: str) -> TradepipeErro
     return BrokerUnavailable(message)
 
 
-def invalid_client(error: KafkaException) -> ConfigurationError:
-    """Return tradepipe's exception for a client that librdkafka did not create, whatever the code of its error."""
-    cause = unwrap(error)
-    return ConfigurationError(f"invalid Kafka client configuration: {cause.str()} ({cause.name()})")
-
-
 def unwrap(error: BaseException | KafkaError) -> KafkaError:
     """Return the KafkaError inside an exception; confluent_kafka wraps fatal errors in a SystemError."""
     if isinstance(error, KafkaError):

@@ -14,6 +14,7 @@ from confluent_kafka import TopicPartition
 
 from tradepipe.background import run_in_thread
 from tradepipe.kafka.assignment import correct_offset, is_misnumbered
+from tradepipe.kafka.clients import create_client
 from tradepipe.kafka.misnumbered import is_after_misnumbered
 from tradepipe.trade.record import UnreadableBatch
 
@@ -89,9 +90,8 @@ class _Search:
     def __init__(self, config: dict[str, Any], topic: str, partition: int, first: int) -> None:
         self._topic, self._partition = topic, partition
         self._failures = _Failures(topic, partition)
-        self.client = confluent_kafka.Consumer(
-            {**config, **_CONFIG, "stats_cb": self._failures.record, "error_cb": lambda _error: None}
-        )
+        callbacks = {"stats_cb": self._failures.record, "error_cb": lambda _error: None}
+        self.client = create_client(confluent_kafka.Consumer, {**config, **_CONFIG, **callbacks})
         self.ranges: list[Range] = []
         self.calm = 0
         self._position = first

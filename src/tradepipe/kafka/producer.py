@@ -12,8 +12,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.clients import create_client
 from tradepipe.kafka.config import Config, producer_config
-from tradepipe.kafka.failures import NOT_IN_LOG, FailureClass, classify, invalid_client, translate, unwrap
+from tradepipe.kafka.failures import NOT_IN_LOG, FailureClass, classify, translate, unwrap
 from tradepipe.kafka.librdkafka import (
     LOG_LEVEL,
     LOG_SUPPRESSION_SECONDS,
@@ -339,10 +340,7 @@ class IdempotentProducer:
 
     def _create_client(self, limits: dict[str, int]) -> confluent_kafka.Producer:
         callbacks = {"on_delivery": self._on_report, "error_cb": self._on_error, "logger": self._connection_log}
-        try:
-            return confluent_kafka.Producer({**limits, **self._config, **callbacks})
-        except KafkaException as error:
-            raise invalid_client(error) from error
+        return create_client(confluent_kafka.Producer, {**limits, **self._config, **callbacks})
 
     def _read_limits(self, timeout: float) -> dict[str, int]:
         """

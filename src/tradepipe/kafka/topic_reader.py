@@ -11,8 +11,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Watermarks
 from tradepipe.kafka.assignment import correct_offset, is_misnumbered
+from tradepipe.kafka.clients import create_client
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
-from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
+from tradepipe.kafka.failures import FailureClass, classify, translate
 from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import to_record
 from tradepipe.kafka.misnumbered import is_after_misnumbered, is_reset
@@ -37,10 +38,7 @@ class AssignedConsumer:
         self._opened: confluent_kafka.Consumer | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self._opened = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
-        except KafkaException as error:
-            raise invalid_client(error) from error
+        self._opened = create_client(confluent_kafka.Consumer, {**self._config, "error_cb": lambda error: None})
         return self
 
     def __exit__(self, *_: object) -> None:

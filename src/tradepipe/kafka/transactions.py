@@ -23,8 +23,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tradepipe.background import run_in_thread
 from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka.clients import create_client
 from tradepipe.kafka.config import Config, transactions_config
-from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
+from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
 from tradepipe.kafka.librdkafka import LOG_LEVEL, ConnectionLog
 from tradepipe.kafka.send import DeliveryReports, Meanwhile, OutgoingRecords, do_nothing, enqueue, flush
 
@@ -186,10 +187,7 @@ class Transactions:
             None,
         )
         callbacks = {"on_delivery": self._reports, "error_cb": self._on_error, "logger": self._connection_log}
-        try:
-            client = confluent_kafka.Producer({**self._config, **callbacks})
-        except KafkaException as error:
-            raise invalid_client(error) from error
+        client = create_client(confluent_kafka.Producer, {**self._config, **callbacks})
         self.producers_created += 1
         return client
 
