@@ -45,11 +45,19 @@ def test_a_configuration_is_checked_without_a_client(complete, properties, capfd
 
 
 @pytest.mark.parametrize("complete", [producer_config, consuming, transactional, admin_config])
-@pytest.mark.parametrize("key", ["ssl.ca.location", "ssl.key.location", "ssl.cipher.suites"])
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("ssl.ca.location", "; /no/such/file does not exist or cannot be read"),
+        ("ssl.key.location", "; /no/such/file does not exist or cannot be read"),
+        ("ssl.cipher.suites", ""),
+    ],
+)
 @pytest.mark.parametrize("properties", [{"security.protocol": "SSL"}, {"security.protocol": "sasl_ssl", **OIDC}])
-def test_what_is_wrong_with_tls_is_reported_before_a_client_is_created(complete, key, properties, capfd):
+def test_what_is_wrong_with_tls_is_reported_before_a_client_is_created(complete, key, reason, properties, capfd):
     """With OIDC, librdkafka aborts the process if it cannot create a client."""
-    with pytest.raises(ConfigurationError, match=f"invalid Kafka client configuration: .*{re.escape(key)} failed: "):
+    message = rf"invalid Kafka client configuration: .*{re.escape(key)} failed: .* \(_INVALID_ARG\){reason}$"
+    with pytest.raises(ConfigurationError, match=message):
         complete({**BROKERS, **properties, key: "/no/such/file"})
 
     assert ("", "") == capfd.readouterr()

@@ -1,5 +1,6 @@
 """Creation of Kafka's clients, and what librdkafka checks only then."""
 
+import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -26,7 +27,7 @@ def create_client(create: Callable[[dict[str, Any]], T], config: dict[str, Any])
     try:
         return create(config)
     except KafkaException as error:
-        raise _invalid_client(error) from error
+        raise _invalid_client(error, config) from error
 
 
 def check_client(create: Callable[[dict[str, Any]], object], config: dict[str, Any]) -> dict[str, Any]:
@@ -47,10 +48,15 @@ def check_client(create: Callable[[dict[str, Any]], object], config: dict[str, A
             create({**given, "log_level": 0, **properties})
         except KafkaException as error:
             if _MISSING not in unwrap(error).str():
-                raise _invalid_client(error) from error
+                raise _invalid_client(error, config) from error
     return config
 
 
-def _invalid_client(error: KafkaException) -> ConfigurationError:
+def _invalid_client(error: KafkaException, config: dict[str, Any]) -> ConfigurationError:
     cause = unwrap(error)
-    return ConfigurationError(f"invalid Kafka client configuration: {cause.str()} ({cause.name()})")
+    reason = f"{cause.str()} ({cause.name()})"
+    for key, value in config.items():
+        # librdkafka says "BIO lib" or "system lib" instead.
+        if key.endswith(".location") and f"{key} failed" in reason and not os.access(str(value), os.R_OK):
+            reason += f"; {value} does not exist or cannot be read"
+    return ConfigurationError(f"invalid Kafka client configuration: {reason}")
