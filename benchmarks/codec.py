@@ -32,7 +32,7 @@ from tradepipe.evolution.history import current
 from tradepipe.registry.serde import frame
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Record
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 from tradepipe.trade.rules import violations
 from tradepipe.trade.samples import trades
 
@@ -73,10 +73,10 @@ def _decoding(bodies: list[bytes]) -> Iterable[tuple[str, Way, list[Way]]]:
     ]
     if executor := make_executor(trade_codec()):
         executor.add(frame(_ID, b""), decoder.plan)
-        columns, count = Records.of(_RECORD._replace(value=value) for value in values).columns, len(values)
+        run, count = Run.of([_RECORD._replace(value=value) for value in values]), len(values)
         ways.append(Way("compiled: decode", executor.decode, values))
-        ways.append(Way("compiled: rules", lambda _: executor.check(columns, 0, False), [None], count))
-        ways.append(Way("compiled: rules and row", lambda _: executor.rows(columns, 0, False), [None], count))
+        ways.append(Way("compiled: rules", lambda _: executor.check(run, 0, False), [None], count))
+        ways.append(Way("compiled: rules and row", lambda _: executor.rows(run, 0, False), [None], count))
     yield "decode, beside fastavro to a dict", Way("fastavro", _read, bodies), ways
     ours = [Way("TradeDeserializer", _deserializer(), values)]
     yield "decode, beside Confluent's with from_dict", Way("AvroDeserializer", _confluent_reads(), values), ours

@@ -148,7 +148,7 @@ def bare_sink(task: Task, progress: Progress) -> None:
             records = messages_to_records(messages, task.topic, None)
             if not read:
                 deserializer.decode(records[0].value)  # looks up the schema
-            rows = deserializer.rows(records, 0, refuse_keys=True)
+            rows = [row for run in records.runs for row in deserializer.rows(run, 0, refuse_keys=True)]
             read += len(rows)
             if storing is not None:
                 storing.result()

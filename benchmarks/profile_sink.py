@@ -94,9 +94,13 @@ def _further_records(consumer: Consumer, count: int) -> Records:
 def _validate(published: Published, records: Records) -> ValidatedRecords:
     with SchemaRegistry(published.registry) as registry:
         validator = RecordValidator(TradeDeserializer(registry, subject=published.subject))
-        validator.validate_all(records[:1], ValidatedRecords(validator.trade))  # the registry is asked once
+        validator.validate_all(records[:1].runs[0], ValidatedRecords(validator.trade))  # the registry is asked once
         validated = ValidatedRecords(validator.trade)
-        _timed("decode, validate, pack", len(records), lambda: validator.validate_all(records, validated))
+        _timed(
+            "decode, validate, pack",
+            len(records),
+            lambda: [validator.validate_all(run, validated) for run in records.runs],
+        )
         return validated
 
 

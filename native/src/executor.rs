@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyType};
+use pyo3::types::{PyBytes, PyList, PyType};
 
 use crate::copy::{pack_bytes, pack_int4, pack_int8};
 use crate::objects::Maker;
@@ -17,18 +17,13 @@ const COORDINATES: usize = 4;
 
 type Header = [u8; HEADER_SIZE];
 
-/// The first columns of `tradepipe.trade.records.Records`.
+/// A `tradepipe.trade.records.Run`.
 #[derive(FromPyObject)]
-struct Columns<'py> {
-    #[pyo3(item(0))]
-    topics: Bound<'py, PyList>,
-    #[pyo3(item(1))]
-    partitions: Bound<'py, PyList>,
-    #[pyo3(item(2))]
+struct Run<'py> {
+    topic: String,
+    partition: i32,
     offsets: Bound<'py, PyList>,
-    #[pyo3(item(3))]
     keys: Bound<'py, PyList>,
-    #[pyo3(item(4))]
     values: Bound<'py, PyList>,
 }
 
@@ -77,19 +72,19 @@ impl Executor {
         self.maker.make(value.py(), &values)
     }
 
-    /// Return the rows of the records from `start` up to the first one that does not pass.
+    /// Return the rows of a run's records from `start` up to the first one that does not pass.
     fn rows<'py>(
         &self,
         py: Python<'py>,
-        records: Columns<'py>,
+        run: Run<'py>,
         start: usize,
         refuse_keys: bool,
     ) -> PyResult<Bound<'py, PyList>> {
         let mut rows = Vec::new();
         let mut row = Vec::new();
-        self.pass(&records, start, refuse_keys, |place, header, values| {
+        self.pass(&run, start, refuse_keys, |place, header, values| {
             row.clear();
-            pack(&records, place, header, values, &mut row)?;
+            pack(&run, place, header, values, &mut row)?;
             rows.push(PyBytes::new(py, &row));
             Some(())
         });
@@ -97,8 +92,8 @@ impl Executor {
     }
 
     /// Return the place of the first record from `start` that does not pass; their number if all pass.
-    fn check(&self, records: Columns<'_>, start: usize, refuse_keys: bool) -> usize {
-        self.pass(&records, start, refuse_keys, |_, _, _| Some(()))
+    fn check(&self, run: Run<'_>, start: usize, refuse_keys: bool) -> usize {
+        self.pass(&run, start, refuse_keys, |_, _, _| Some(()))
     }
 }
 
@@ -109,15 +104,15 @@ impl Executor {
     #[inline]
     fn pass(
         &self,
-        records: &Columns<'_>,
+        run: &Run<'_>,
         start: usize,
         refuse_keys: bool,
         mut take: impl FnMut(usize, Header, &Values<'_>) -> Option<()>,
     ) -> usize {
-        // Most records of a list have one schema.
+        // Most records of a run have one schema.
         let mut latest: Option<(Header, &Plan)> = None;
         let mut pass_one = |place: usize| {
-            let value = records.values.get_item(place).ok()?.cast_into::<PyBytes>().ok()?;
+            let value = run.values.get_item(place).ok()?.cast_into::<PyBytes>().ok()?;
             let (header, body) = value.as_bytes().split_first_chunk::<HEADER_SIZE>()?;
             let plan = match latest {
                 Some((known, plan)) if known == *header => plan,
@@ -126,7 +121,7 @@ impl Executor {
             latest = Some((*header, plan));
             let values = plan.read(body)?;
             if refuse_keys {
-                let key = records.keys.get_item(place).ok()?.cast_into::<PyBytes>().ok()?;
+                let key = run.keys.get_item(place).ok()?.cast_into::<PyBytes>().ok()?;
                 if !values.have_key(key.as_bytes()) {
                     return None;
                 }
@@ -134,7 +129,7 @@ impl Executor {
             take(place, *header, &values)
         };
         let mut place = start;
-        while place < records.values.len() && pass_one(place).is_some() {
+        while place < run.values.len() && pass_one(place).is_some() {
             place += 1;
         }
         place
@@ -143,14 +138,13 @@ impl Executor {
 
 /// Append the row of a record; `None` if a column has no such value.
 #[inline]
-fn pack(records: &Columns<'_>, place: usize, header: Header, values: &Values<'_>, row: &mut Vec<u8>) -> Option<()> {
+fn pack(run: &Run<'_>, place: usize, header: Header, values: &Values<'_>, row: &mut Vec<u8>) -> Option<()> {
     let fields = i16::try_from(values.width() + COORDINATES).ok()?;
     row.extend_from_slice(&fields.to_be_bytes());
-    let topic = records.topics.get_item(place).ok()?.cast_into::<PyString>().ok()?;
-    pack_bytes(topic.to_str().ok()?.as_bytes(), row)?;
+    pack_bytes(run.topic.as_bytes(), row)?;
     values.pack(row)?;
-    pack_int4(records.partitions.get_item(place).ok()?.extract().ok()?, row);
-    pack_int8(records.offsets.get_item(place).ok()?.extract().ok()?, row);
+    pack_int4(run.partition, row);
+    pack_int8(run.offsets.get_item(place).ok()?.extract().ok()?, row);
     pack_int4(schema_id(header)?, row);
     Some(())
 }

@@ -16,7 +16,7 @@ mod reader;
 mod steps;
 
 /// Number of the interface to Python, as in `tradepipe.compiled_core`.
-const INTERFACE: u32 = 7;
+const INTERFACE: u32 = 8;
 
 /// The compiled executor of codec plans.
 #[pyo3::pymodule]

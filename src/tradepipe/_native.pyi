@@ -5,6 +5,7 @@ from typing import Any
 
 from tradepipe.codec.native import Write
 from tradepipe.codec.plan import Plan
+from tradepipe.trade.records import Run
 
 INTERFACE: int
 
@@ -38,9 +39,9 @@ class Executor:
         What is decoded is what Python decodes.
         """
 
-    def rows(self, records: tuple[list[Any], ...], start: int, refuse_keys: bool) -> list[bytes]:
+    def rows(self, run: Run, start: int, refuse_keys: bool) -> list[bytes]:
         """
-        Return the rows of the records, given in columns, from `start` up to the first one that does not pass.
+        Return the rows of a run's records from `start` up to the first one that does not pass.
 
         A record passes if its header is known, its body is read and all checks and
         rules of the plan hold, and with `refuse_keys` its key is that of the trade.
@@ -49,7 +50,7 @@ class Executor:
         source_topic, the outputs, source_partition, source_offset and schema_id.
         """
 
-    def check(self, records: tuple[list[Any], ...], start: int, refuse_keys: bool) -> int:
+    def check(self, run: Run, start: int, refuse_keys: bool) -> int:
         """Return the place of the first record from `start` that does not pass; their number if all pass."""
 
 class Encoder:

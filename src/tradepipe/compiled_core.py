@@ -9,7 +9,7 @@ import os
 from importlib import import_module
 from typing import Any, Final
 
-INTERFACE: Final = 7
+INTERFACE: Final = 8
 """
 Number of the interface between Python and the compiled core: its functions, and the plans that it takes.
 

@@ -15,7 +15,7 @@ from tradepipe.codec.fields import RecordCodec
 from tradepipe.codec.plan import make_plan
 from tradepipe.errors import UndecodableRecord
 from tradepipe.trade.record import Record
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 from tradepipe.trade.rules import violation_finder
 
 SCHEMA_ID = 7
@@ -51,12 +51,12 @@ class Executors:
         found = None if decoded is None or self._find_violations(decoded) else decoded
         key = None if found is None else found[self._key].encode()
         expected = None if found is None else self._pack(found, record_of(body, key))
-        columns = Records.of([record_of(body, key)]).columns
-        rows = self.compiled.rows(columns, 0, key is not None)
+        run = Run.of([record_of(body, key)])
+        rows = self.compiled.rows(run, 0, key is not None)
         assert rows == ([] if expected is None else [expected]), f"compiled {rows}, Python {expected}"
-        assert len(rows) == self.compiled.check(columns, 0, key is not None)
+        assert len(rows) == self.compiled.check(run, 0, key is not None)
         if key is not None:
-            assert [] == self.compiled.rows(Records.of([record_of(body, key + b" ")]).columns, 0, True)
+            assert [] == self.compiled.rows(Run.of([record_of(body, key + b" ")]), 0, True)
         return expected
 
     def _read(self, body: bytes) -> Any:

@@ -20,7 +20,7 @@ from tradepipe.codec.fields import record_codec, trade_codec
 from tradepipe.codec.plan import Check, Output, Plan, make_plan
 from tradepipe.evolution.history import current, golden_records, versions
 from tradepipe.trade.record import Record, UnreadableBatch
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 
 GOLDEN = golden_records()
 OTHER_HEADER = b"\0" + (8).to_bytes(4, "big")
@@ -84,7 +84,7 @@ EXPRESSIONS = st.recursive(
 def test_a_text_matches_as_by_the_expressions_of_python(expression, texts):
     executor = make_pattern_executor(expression)
 
-    found = [executor.check(columns(record_of(long_text(text))), 0, False) == 1 for text in texts]
+    found = [executor.check(run_of(record_of(long_text(text))), 0, False) == 1 for text in texts]
 
     assert [re.fullmatch(expression, text) is not None for text in texts] == found
 
@@ -99,8 +99,8 @@ def make_pattern_executor(expression):
     return executor
 
 
-def columns(*listed):
-    return Records.of(listed).columns
+def run_of(*listed):
+    return Run.of(listed)
 
 
 def long_text(text):
@@ -118,10 +118,10 @@ def test_each_record_of_a_list_is_read_by_the_schema_of_its_header(executor):
     new, old = (HEADER + GOLDEN[-1].body, OTHER_HEADER + GOLDEN[0].body)
     listed = [Record("trades", 3, 5, None, value) for value in (new, old, new, new, old, old)]
 
-    rows = executor.rows(columns(*listed), 0, False)
+    rows = executor.rows(run_of(*listed), 0, False)
 
     assert first.schema != last.schema
-    assert [executor.rows(columns(each), 0, False)[0] for each in listed] == rows
+    assert [executor.rows(run_of(each), 0, False)[0] for each in listed] == rows
     assert 2 == len(set(rows))
 
 
@@ -145,7 +145,7 @@ def test_each_record_of_a_list_is_read_by_the_schema_of_its_header(executor):
 )
 def test_a_list_is_done_up_to_the_first_record_that_does_not_pass(executor, stranger):
     good = record_of(GOOD.body, GOOD.trade.trade_id.encode())
-    listed = columns(good, good, stranger, good)
+    listed = run_of(good, good, stranger, good)
 
     assert (2, 2) == (len(executor.rows(listed, 0, True)), executor.check(listed, 0, True))
     assert (0, 2) == (len(executor.rows(listed, 2, True)), executor.check(listed, 2, True))
@@ -156,24 +156,26 @@ def test_a_list_is_done_up_to_the_first_record_that_does_not_pass(executor, stra
 def test_keys_are_compared_only_on_request(executor):
     record = record_of(GOOD.body, b"another")
 
-    assert (0, 1) == (executor.check(columns(record), 0, True), executor.check(columns(record), 0, False))
+    assert (0, 1) == (executor.check(run_of(record), 0, True), executor.check(run_of(record), 0, False))
 
 
 def test_coordinates_that_the_columns_lack_do_not_pass(executor):
     good = record_of(GOOD.body)
-    odd = [good._replace(partition=2**31), good._replace(offset=2**63), good._replace(topic="\ud800")]
 
-    assert [0, 0, 0] == [len(executor.rows(columns(record), 0, False)) for record in odd]
+    assert [] == executor.rows(run_of(good._replace(offset=2**63)), 0, False)
+    for odd in (good._replace(partition=2**31), good._replace(topic="\ud800")):
+        with pytest.raises(TypeError):
+            executor.rows(run_of(odd), 0, False)
 
 
 def test_columns_of_another_length_do_not_pass(executor):
-    shorter = columns(record_of(GOOD.body), record_of(GOOD.body))
-    shorter[2].pop()
+    shorter = run_of(record_of(GOOD.body), record_of(GOOD.body))
+    shorter.offsets.pop()
 
     assert 1 == len(executor.rows(shorter, 0, False))
 
 
-@pytest.mark.parametrize("stranger", [(), ([], []), ([], [], [], [], ()), None, "trades"], ids=repr)
-def test_what_has_no_columns_is_an_error(executor, stranger):
-    with pytest.raises((TypeError, IndexError)):
+@pytest.mark.parametrize("stranger", [(), None, "trades", record_of(GOOD.body)], ids=lambda each: type(each).__name__)
+def test_what_is_no_run_is_an_error(executor, stranger):
+    with pytest.raises((TypeError, AttributeError)):
         executor.rows(stranger, 0, False)

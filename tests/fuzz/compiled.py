@@ -11,7 +11,7 @@ from tradepipe.codec.native import make_executor
 from tradepipe.registry.serde import frame
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Record
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 from tradepipe.trade.rules import violations
 
 _ID: Final = 1
@@ -26,10 +26,10 @@ def has_agreed(decoder: Decoder, body: bytes, trade: Trade | None) -> bool:
         return False
     valid = None if trade is None or violations(trade) else trade
     record = Record("trades", 3, 5, valid and valid.trade_id.encode(), _HEADER + body)
-    columns = Records.of([record]).columns
-    rows = executor.rows(columns, 0, valid is not None)
+    run = Run.of([record])
+    rows = executor.rows(run, 0, valid is not None)
     expected = [] if valid is None else [pack_row(record, _ID, valid)]
-    return rows == expected and executor.check(columns, 0, False) == len(rows)
+    return rows == expected and executor.check(run, 0, False) == len(rows)
 
 
 def _make_executor(decoder: Decoder) -> Executor:

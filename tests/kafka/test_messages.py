@@ -1,12 +1,18 @@
 """What a message of librdkafka is as a record."""
 
+from itertools import groupby
+
 import pytest
+from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.kafka.group_member import Member
 from tests.kafka.raw_headers import send_with_header
+from tests.properties import examples
 from tradepipe.kafka import consumer
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.messages import UNREADABLE
+from tradepipe.kafka.messages import UNREADABLE, read
 
 
 @pytest.fixture
@@ -43,3 +49,18 @@ def test_header_names_that_are_not_utf8_do_not_stop_the_consumer(
     assert [b"value"] * 100 + [b"after them"] == member_with_headers.values
     assert all(record.headers is UNREADABLE for record in member_with_headers.records[:100])
     assert () == member_with_headers.records[100].headers
+
+
+@examples(100)
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=6))
+def test_messages_of_several_partitions_are_records_in_their_order(partitions):
+    messages = [
+        Message(topic="trades", partition=partition, offset=offset, key=None if offset % 2 else b"key", value=b"value")
+        for offset, partition in enumerate(partitions)
+    ]
+
+    records = read(messages, "trades", None)
+
+    assert [(each.partition(), each.offset(), each.key()) for each in messages] == [each[1:4] for each in records]
+    assert [partition for partition, _ in groupby(partitions)] == [run.partition for run in records.runs]
+    assert sum(each.payload_bytes for each in records) == records.payload_bytes

@@ -6,6 +6,7 @@ from confluent_kafka import TopicPartition
 from tests.eventually import eventually
 from tests.kafka.group_member import COOPERATIVE, EAGER
 from tests.kafka.raw_batches import encode_batch, encode_malformed, encode_misnumbered, encode_record, send_batch
+from tests.kafka.runs import runs_at
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.assignment import Assignment, advance
 from tradepipe.kafka.topic_reader import TopicReader
@@ -169,8 +170,8 @@ def test_positions_do_not_move_over_a_misnumbered_record(offsets):
     at_5, elsewhere = Assignment(0), Assignment(1)
     at_5.next_offset, elsewhere.next_offset = 5, 4 * WRONG
 
-    assert advance({0: at_5}, [0] * len(offsets), offsets) is None
-    assert advance({0: at_5, 1: elsewhere}, [1] + [0] * len(offsets), [4 * WRONG, *offsets]) is None
+    assert advance({0: at_5}, runs_at([0] * len(offsets), offsets)) is None
+    assert advance({0: at_5, 1: elsewhere}, runs_at([1] + [0] * len(offsets), [4 * WRONG, *offsets])) is None
     assert (5, 4 * WRONG) == (at_5.next_offset, elsewhere.next_offset)
 
 
@@ -178,5 +179,5 @@ def test_partitions_of_very_different_lengths_are_not_taken_for_misnumbered():
     short, long = Assignment(0), Assignment(1)
     short.next_offset, long.next_offset = 5, 4 * WRONG
 
-    assert 1 == advance({0: short, 1: long}, [0, 1, 0, 1], [5, 4 * WRONG, 6, 4 * WRONG + 2])
+    assert 1 == advance({0: short, 1: long}, runs_at([0, 1, 0, 1], [5, 4 * WRONG, 6, 4 * WRONG + 2]))
     assert (7, 4 * WRONG + 3) == (short.next_offset, long.next_offset)

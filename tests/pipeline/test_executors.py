@@ -23,7 +23,7 @@ from tradepipe.registry.registration import register
 from tradepipe.registry.serde import frame
 from tradepipe.trade import samples
 from tradepipe.trade.record import Code, Refusal
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 from tradepipe.trade.validated import ValidatedRecords
 
 EXECUTORS = ("python", "compiled")
@@ -193,7 +193,7 @@ def bodies(draw):
 def outcomes_of(connection, validator, records, stale):
     """Store records and roll back; return the outcome of each refused record, and how many were stored."""
     found = ValidatedRecords(validator.trade)
-    validator.validate_all(Records.of(records), found)
+    validator.validate_all(Run.of(records), found)
     refused = {at: result for at, result in enumerate(found.results) if isinstance(result, Refusal)}
     with connection.begin() as transaction:
         stored = insert(connection, found, stale, DirectCopy())

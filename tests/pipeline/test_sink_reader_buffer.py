@@ -21,6 +21,7 @@ from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.offsets import ClaimResult, OffsetRange, Ownership
 from tradepipe.postgres.sink_store import RangeDropped
+from tradepipe.trade.records import Records
 
 pytestmark = pytest.mark.embedded
 
@@ -254,7 +255,7 @@ def test_requeued_records_are_read_again_after_the_wait_of_the_first_ones_partit
     eventually(lambda: reader._start_partitions() or records.extend(reader._poll(100, 0.05)) or len(records) == 5)
     waiting = records[0].partition
 
-    reader._requeue(records, SchemaIdNotYetKnown(7, retry_after=600.0))
+    reader._requeue(Records.of(records), SchemaIdNotYetKnown(7, retry_after=600.0))
 
     assert {None} == {each.next_offset for each in reader_of_group.consumer.assignments.values()}
     eventually(lambda: reader._start_partitions() or reader.is_reading)
@@ -274,7 +275,7 @@ def test_an_outage_of_the_registry_is_logged_until_a_record_that_waited_is_valid
     records = []
     eventually(lambda: reader._start_partitions() or records.extend(reader._poll(100, 0.05)) or len(records) == 5)
 
-    reader._requeue(records, RegistryUnavailable("no answer"))
+    reader._requeue(Records.of(records), RegistryUnavailable("no answer"))
 
     eventually(lambda: reader._states[records[0].partition].backoff.is_due)
     assert f"is unavailable, retrying, paused trades[{records[0].partition}] at offset 0: no answer" in caplog.text

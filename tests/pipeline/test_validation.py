@@ -10,7 +10,7 @@ from tradepipe.errors import ConfigurationError, RegistryUnavailable, SchemaIdNo
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.registry.registration import register
 from tradepipe.trade.record import Code, Refusal, UnreadableBatch, Violation
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 
@@ -215,9 +215,9 @@ def test_an_error_that_is_kept_does_not_keep_the_records(validator):
     value = b"\0" * 1_000
     before = sys.getrefcount(value)
 
-    records = Records.of([record(7)._replace(value=value)])
-    count, error = validator.validate_all(records, ValidatedRecords(validator.trade))
-    del records
+    run = Run.of([record(7)._replace(value=value)])
+    count, error = validator.validate_all(run, ValidatedRecords(validator.trade))
+    del run
 
     assert isinstance(error, SchemaIdNotYetKnown)
     assert (0, before) == (count, sys.getrefcount(value))

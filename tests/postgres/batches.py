@@ -16,7 +16,7 @@ from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Record, Refusal, Violation
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
@@ -62,7 +62,7 @@ def validated(*entries: ValidRecord | Refusal) -> ValidatedRecords:
         if isinstance(entry, Refusal):
             joined.add_refusal(entry, entry.record.payload_bytes)
         else:
-            joined.add_valid(Records.of([entry.record]), [entry.row])
+            joined.add_valid(Run.of([entry.record]), [entry.row])
     return joined
 
 

@@ -33,11 +33,12 @@ def test_they_are_indexed_sliced_and_joined_as_in_a_list(first, second, part):
 @examples(200)
 @given(MIXED)
 def test_runs_are_of_one_partition_each(listed):
-    runs = list(Records.of(listed).runs())
+    runs = Records.of(listed).runs
 
-    assert listed == [record for _, run in runs for record in run]
-    assert all({partition} == set(run.partitions) for partition, run in runs)
-    assert all(one != next_one for (one, _), (next_one, _) in pairwise(runs))
+    assert listed == [record for run in runs for record in run]
+    assert listed == [run[place] for run in runs for place in range(len(run))]
+    assert all({run.partition} == {record.partition for record in run} for run in runs)
+    assert all(one.partition != next_one.partition for one, next_one in pairwise(runs))
 
 
 @examples(200)
@@ -59,4 +60,4 @@ def test_an_unreadable_batch_keeps_its_error():
 @examples(200)
 @given(st.lists(RECORDS, max_size=8))
 def test_the_payload_is_the_bytes_of_the_keys_and_the_values(listed):
-    assert sum(record.payload_bytes for record in listed) == Records.of(listed).payload_bytes()
+    assert sum(record.payload_bytes for record in listed) == Records.of(listed).payload_bytes

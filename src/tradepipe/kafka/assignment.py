@@ -1,8 +1,9 @@
 """Assignments of partitions to a consumer, and its positions in them."""
 
-from collections.abc import Mapping
-from itertools import groupby
+from collections.abc import Iterable, Mapping
 from typing import Final
+
+from tradepipe.trade.records import Run
 
 _MODULUS: Final = 1 << 31
 """Wrong offsets exceed the true ones by a multiple of this."""
@@ -48,29 +49,25 @@ class Assignment:
         """Whether seeks have failed for longer than they do at the start of an assignment."""
 
 
-def advance(assignments: Mapping[int, Assignment], partitions: list[int], offsets: list[int]) -> int | None:
+def advance(assignments: Mapping[int, Assignment], runs: Iterable[Run]) -> int | None:
     """
-    Move the positions past delivered records, given by their partitions and offsets.
+    Move the positions past delivered records.
 
     Returns:
         How many offsets were skipped because they have no record; None, with no position moved, if a record is
         of a partition that delivers nothing now, or before its position, or misnumbered.
     """
-    highest, skipped, start, ends = max(offsets), 0, 0, dict[int, int]()
-    for partition, run in groupby(partitions):
-        end = start + len(list(run))
-        assignment = assignments.get(partition)
+    skipped, ends = 0, dict[int, int]()
+    for run in runs:
+        assignment = assignments.get(run.partition)
         if assignment is None or assignment.next_offset is None:
             return None
-        position = ends.get(partition, assignment.next_offset)
-        if offsets[start] < position:
-            return None
+        position = ends.get(run.partition, assignment.next_offset)
         # The offsets of a run ascend, but a misnumbered one is far above all others.
-        if is_misnumbered(highest, position) and is_misnumbered(max(offsets[start:end]), position):
+        if run.offsets[0] < position or is_misnumbered(max(run.offsets), position):
             return None
-        ends[partition] = offsets[end - 1] + 1
-        skipped += ends[partition] - position - (end - start)
-        start = end
+        ends[run.partition] = run.offsets[-1] + 1
+        skipped += ends[run.partition] - position - len(run)
     for partition, next_offset in ends.items():
         assignments[partition].next_offset = next_offset
     return skipped

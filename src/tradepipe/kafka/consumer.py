@@ -162,7 +162,7 @@ class Consumer:
         if self.assignments != before:
             # Revoked by this poll or between two slices: the next owner reads these records.
             kept = {each for each, state in before.items() if self.assignments.get(each) is state}
-            records = records.select([partition in kept for partition in records.partitions])
+            records = Records(run for run in records.runs if run.partition in kept)
         return records
 
     def start_delivery(self, assignment: Assignment, offset: int) -> bool:
@@ -252,7 +252,7 @@ class Consumer:
 
     def _deliver(self, records: Records, first_timestamp: float | None) -> Records:
         """Return what is to be delivered of records."""
-        if (gaps := advance(self.assignments, records.partitions, records.offsets)) is None:
+        if (gaps := advance(self.assignments, records.runs)) is None:
             return Records.of(self._accept(records))
         self.offset_gaps += gaps
         self._note_first(first_timestamp)

@@ -1,12 +1,13 @@
 """Messages of librdkafka as records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message
 
 from tradepipe.trade.record import HEADER_BYTES, Headers, Record
-from tradepipe.trade.records import Records, sum_lengths
+from tradepipe.trade.records import Records, Run, sum_lengths
 
 SLICE_RECORDS: Final = 32
 """Messages requested from librdkafka at once: it takes 10 MB for the headers that each of them can have."""
@@ -129,7 +130,8 @@ class Group(NamedTuple):
         """
         if self.memory < SLICE_BYTES:
             return 0
-        return self.memory - sum_lengths(list(map(_value, self.messages)) or self.records.values)
+        values = (value for run in self.records.runs for value in run.values)
+        return self.memory - sum_lengths(map(_value, self.messages) if self.messages else values)
 
 
 def read_group(
@@ -164,34 +166,38 @@ def read_group(
     slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
     if small_slices:
         slice_records = SMALL_SLICE_RECORDS
-    columns, ends, first_timestamp = _Columns(topic), list[Message](), None
+    runs, ends, first_timestamp = list[Run](), list[Message](), None
     count, memory, next_slice = 0, 0, 1
+    left, following = list[Message](), list[Message]()
+    left_headers: list[Headers] | None = None
     while messages:
         is_left = one_by_one
         if any(map(_error, messages)):
             messages, has_error = _set_ends_aside(messages, ends)
             is_left = one_by_one or has_error
         if is_left and count:
-            return Group(columns.records(), [], None, ends, first_timestamp, memory, messages, 0)
+            following, next_slice = messages, 0
+            break
         if messages:
             headers = read_headers(messages) if with_headers else None
-            keys, values = list(map(_key, messages)), list(map(_value, messages))
-            size = sum_lengths(keys) + sum_lengths(values) + _memory_of_headers(messages, headers)
+            columns = _read(messages, topic, headers)
+            size = columns.payload_bytes + _memory_of_headers(messages, headers)
             memory += size
             count += len(messages)
             next_slice = min(limit - count, slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
             if memory >= budget:
                 next_slice = 0
             if is_left:
-                return Group(Records(), messages, headers, ends, None, memory, [], next_slice)
+                left, left_headers = messages, headers
+                break
             if first_timestamp is None:
                 first_timestamp = seconds_of(messages[0])
-            columns.add(messages, keys, values, headers)
+            _add(runs, columns, list(map(_partition, messages)))
         if next_slice == 0 or memory >= SLICE_BYTES or count >= GROUP_RECORDS:
             break
         if not (messages := client.consume(next_slice, 0)):
             next_slice = 0
-    return Group(columns.records(), [], None, ends, first_timestamp, memory, [], next_slice)
+    return Group(Records(runs), left, left_headers, ends, first_timestamp, memory, following, next_slice)
 
 
 def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[Message], bool]:
@@ -209,50 +215,52 @@ def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[
     return [message for message in messages if not message.error()], False
 
 
-def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Records:
+def read(messages: Sequence[Message], topic: str, headers: list[Headers] | None) -> Records:
     """Read messages without errors as records, with these headers; without any, they have no timestamps either."""
-    columns = _Columns(topic)
-    columns.add(messages, list(map(_key, messages)), list(map(_value, messages)), headers)
-    return columns.records()
+    runs = list[Run]()
+    _add(runs, _read(messages, topic, headers), list(map(_partition, messages)))
+    return Records(runs)
 
 
-class _Columns:
-    """The columns of records, of which slices of messages are added."""
+def _read(messages: Sequence[Message], topic: str, headers: list[Headers] | None) -> Run:
+    """Read all but the partitions of messages."""
+    # Column by column: a loop over the messages would take several times as long, and this runs for every record.
+    # A message without an error has an offset.
+    offsets, keys, values = list(map(_offset, messages)), list(map(_key, messages)), list(map(_value, messages))
+    timestamps: list[int | None] | None = None
+    if headers is not None:
+        timestamps = [
+            None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
+            for kind, milliseconds in map(_timestamp, messages)
+        ]
+    return Run(topic, 0, offsets, keys, values, timestamps, headers, _sum_lengths(keys) + _sum_lengths(values))
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._partitions: list[Any] = []
-        self._offsets: list[Any] = []
-        self._keys: list[bytes | str | None] = []
-        self._values: list[bytes | str | None] = []
-        self._timestamps: list[int | None] = []
-        self._headers: list[Headers] = []
 
-    def add(
-        self,
-        messages: Sequence[Message],
-        keys: list[bytes | str | None],
-        values: list[bytes | str | None],
-        headers: Sequence[Headers] | None,
-    ) -> None:
-        """Add messages without errors, with what was read of them before."""
-        # Column by column: a loop over the messages would take several times as long, and this runs for every record.
-        # A message without an error has a partition and an offset.
-        self._partitions.extend(map(_partition, messages))
-        self._offsets.extend(map(_offset, messages))
-        self._keys += keys
-        self._values += values
-        if headers is not None:
-            self._headers += headers
-            self._timestamps += [
-                None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
-                for kind, milliseconds in map(_timestamp, messages)
-            ]
+def _add(runs: list[Run], read: Run, partitions: list[int]) -> None:
+    """Add records of these partitions to the runs."""
+    for partition, start, end in _split(partitions):
+        run = read.cut(start, end)
+        run.partition = partition
+        if runs and runs[-1].partition == partition:
+            runs[-1].add(run)
+        else:
+            runs.append(run)
 
-    def records(self) -> Records:
-        """Return the records; without headers, if these were not given, and then without timestamps."""
-        count = len(self._values)
-        timestamps, headers = self._timestamps or [None] * count, self._headers or [()] * count
-        return Records(
-            ([self._topic] * count, self._partitions, self._offsets, self._keys, self._values, timestamps, headers)
-        )
+
+def _split(partitions: list[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield each partition with the places of its first message and of the next one of another partition."""
+    if partitions.count(partitions[0]) == len(partitions):  # as nearly always
+        yield partitions[0], 0, len(partitions)
+        return
+    end = 0
+    for partition, run in groupby(partitions):
+        start, end = end, end + len(list(run))
+        yield partition, start, end
+
+
+def _sum_lengths(column: list[bytes | None]) -> int:
+    # Joining a few takes less time than to ask each for its length.
+    try:
+        return len(b"".join(column))  # type: ignore[arg-type]  # a TypeError is handled
+    except TypeError:
+        return sum_lengths(column)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import confluent_kafka
@@ -83,8 +84,8 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
     """Enqueue records, waiting while the queue is full; raises KafkaException if the client rejects one at once."""
     produce = client.produce
     for (topic, partition), records in outgoing.items():
-        fields = zip(*records.columns, strict=True) if isinstance(records, Records) else records
-        for _topic, _partition, _offset, key, value, timestamp, headers in fields:
+        runs = (records if isinstance(records, Records) else Records.of(records)).runs
+        for key, value, timestamp, headers in chain.from_iterable(run.contents() for run in runs):
             sent_at = timestamp or NO_TIMESTAMP
             while True:
                 try:

@@ -3,7 +3,7 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
@@ -271,15 +271,15 @@ class PartitionReader(ABC, Generic[P]):
             self._registry_outage = Outage(REGISTRY, logger)
         self._waiting_for_registry = waiting
 
-    def _requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
+    def _requeue(self, records: Records, error: RegistryUnavailable | UnsupportedSchema) -> None:
         """Read these records again: the first one's partition after its back-off, the others at once."""
         # In reverse, so that each partition ends at its first record.
-        for record in reversed(records):
-            partition = self._states[record.partition]
-            partition.is_active, partition.position = False, record.offset
+        for run in reversed(records.runs):
+            partition = self._states[run.partition]
+            partition.is_active, partition.position = False, run.offsets[0]
         # Stopped before the positions are updated: a stopped partition has no position in the consumer, which would
         # otherwise move ours past the records that are read again.
-        for number in {record.partition for record in records}:
+        for number in {run.partition for run in records.runs}:
             self._consumer.stop_delivery(number)
         if isinstance(error, UnsupportedSchema):
             self.unsupported_schema = error

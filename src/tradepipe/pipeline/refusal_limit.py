@@ -138,9 +138,9 @@ class RefusalLimit:
             return {}
         refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
         outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
-        records = result.batch.records.records
-        for partition, offset in zip(records.partitions, records.offsets, strict=True):
-            outcomes.setdefault(partition, []).append((offset, refused.get((partition, offset))))
+        for run in result.batch.records.records.runs:
+            outcome = [(offset, refused.get((run.partition, offset))) for offset in run.offsets]
+            outcomes.setdefault(run.partition, []).extend(outcome)
         return {partition: self.check(partition, each) for partition, each in outcomes.items()}
 
 

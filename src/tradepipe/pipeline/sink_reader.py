@@ -70,7 +70,7 @@ class SinkPartition(PartitionState):
         taken, self.buffer = self.buffer, self.buffer[limit:]
         if self.buffer:
             taken = taken[:limit]
-            self.queued_offset = taken.records.offsets[-1] + 1
+            self.queued_offset = taken.records.runs[-1].offsets[-1] + 1
         into.add_all(taken)
         return OffsetRange(self.ownership, start, self.queued_offset)
 
@@ -153,8 +153,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         """
         records = self._poll(min(limit, MAX_POLL_RECORDS), timeout)
         start = 0
-        for number, run in records.runs():
-            partition = self._states[number]
+        for run in records.runs:
+            partition = self._states[run.partition]
             if not partition.buffer:
                 partition.first_timestamp = self._consumer.first_timestamp
             count, error = self._validator.validate_all(run, partition.buffer)

@@ -11,7 +11,7 @@ from tradepipe.errors import ConfigurationError, RegistryUnavailable, Undecodabl
 from tradepipe.registry.serde import HEADER_SIZE, TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
 from tradepipe.trade.record import CODES, Code, Record, Refusal, UnreadableBatch, Violation
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 from tradepipe.trade.rules import passes_quick_check, violations
 from tradepipe.trade.samples import trades
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
@@ -82,7 +82,7 @@ class RecordValidator:
         return ValidRecord(record, pack_row(record, schema_id, trade), trade)
 
     def validate_all(
-        self, records: Records, validated: ValidatedRecords
+        self, run: Run, validated: ValidatedRecords
     ) -> tuple[int, RegistryUnavailable | UnsupportedSchema | None]:
         """
         Validate records up to the first one that cannot be validated now, and add them to `validated`.
@@ -96,20 +96,20 @@ class RecordValidator:
         count, rows = 0, list[bytes]()
         listed: Sequence[Record] = ()
         try:
-            while count < len(records):
+            while count < len(run):
                 if not self._rules and (
-                    compiled := self._deserializer.rows(records, count, refuse_keys=self._refuses_keys)
+                    compiled := self._deserializer.rows(run, count, refuse_keys=self._refuses_keys)
                 ):
                     rows += compiled
                     count += len(compiled)
                     continue
                 if not listed:
-                    listed = list(records)
+                    listed = list(run)
                     self.announce(listed)
                 result = self(listed[count])
                 if isinstance(result, Refusal):
                     if rows:
-                        validated.add_valid(records[count - len(rows) : count], rows)
+                        validated.add_valid(run.cut(count - len(rows), count), rows)
                         rows = []
                     # Cut before it is kept: a record can be a thousand times larger than a trade.
                     validated.add_refusal(result.within(), result.record.payload_bytes)
@@ -121,7 +121,7 @@ class RecordValidator:
             return count, error.with_traceback(None)
         finally:
             if rows:
-                validated.add_valid(records if len(rows) == len(records) else records[count - len(rows) : count], rows)
+                validated.add_valid(run.cut(count - len(rows), count), rows)
             if listed:
                 self.announce(())  # frees the records' bytes
         return count, None
@@ -131,11 +131,11 @@ class RecordValidator:
         """Whether nearly all records are validated by the compiled core, in less than a microsecond each."""
         return not self._rules and self._deserializer.is_compiled
 
-    def count_valid(self, records: Records, start: int) -> int:
+    def count_valid(self, run: Run, start: int) -> int:
         """Return how many records from `start` on are valid for certain; the next one may be valid too."""
         if self._rules:
             return 0
-        return self._deserializer.count_valid(records, start, refuse_keys=self._refuses_keys)
+        return self._deserializer.count_valid(run, start, refuse_keys=self._refuses_keys)
 
     def find_refusal(self, record: Record) -> Refusal | None:
         """Validate a record whose trade is not needed: return its refusal, or None if it is valid; raises as a call."""

@@ -12,7 +12,7 @@ from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.trade.record import HEADER_BYTES, Code, Record, Refusal, Violation
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Records, Run
 
 BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: a transaction has a fixed cost, which its records share."""
@@ -34,6 +34,13 @@ _UNREADABLE_HEADERS: Final = Violation(
 def _size(record: Record) -> int:
     # Almost no record has headers.
     return size(record) if record.headers else record.payload_bytes
+
+
+def _largest_payload(run: Run) -> int:
+    """Return a bound of the bytes of any record's key and value."""
+    if run.payload_bytes <= UNCHECKED_RECORD_BYTES:
+        return run.payload_bytes
+    return sum(max(map(len, filter(None, column)), default=0) for column in (run.keys, run.values))
 
 
 class ValidatorBatch(NamedTuple):
@@ -156,24 +163,28 @@ class ValidatorBuffer:
         self, count: int, *, without_queries: bool = False
     ) -> RegistryUnavailable | UnsupportedSchema | None:
         """Validate the first `count` pending records; return the error that ended it early."""
-        records = self.pending if count == len(self.pending) else self.pending[:count]
         validated, is_announced = 0, False
         try:
-            while validated < count:
-                valid = self._validator.count_valid(records, validated)
-                if valid:
-                    self._add_valid(records if valid == len(records) else records[validated : validated + valid])
-                    validated += valid
-                if validated < count:
+            for run in self.pending[:count].runs:
+                start = 0
+                while start < len(run):
+                    valid = self._validator.count_valid(run, start)
+                    if valid:
+                        self._add_valid(run.cut(start, start + valid))
+                        start += valid
+                        validated += valid
+                        continue
                     # A known schema needs no query; an unknown one would block for as long as the registry is
                     # unavailable.
+                    record = run[start]
                     if without_queries:
-                        if not self._validator.is_schema_known(records[validated]):
-                            break
+                        if not self._validator.is_schema_known(record):
+                            return None
                     elif not is_announced:
                         self._validator.announce(self.pending)
                         is_announced = True
-                    self._add(records[validated])
+                    self._add(record)
+                    start += 1
                     validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
             # Its traceback would keep the frames, and so the records, for as long as the error is kept.
@@ -206,17 +217,16 @@ class ValidatorBuffer:
             self._passed_last[record.partition] = record.offset
             self.bytes += _memory(record)
 
-    def _add_valid(self, records: Records) -> None:
+    def _add_valid(self, run: Run) -> None:
         """Add valid records."""
         # Almost no record has headers, or a long key or value.
-        largest = sum(max(map(len, filter(None, column)), default=0) for column in (records.keys, records.values))
-        if any(records.headers) or largest > self.max_record_bytes:
-            for record in records:
+        if any(run.headers or ()) or _largest_payload(run) > self.max_record_bytes:
+            for record in run:
                 self._add(record)
             return
-        self._passed.extend(records)
-        self._passed_last |= zip(records.partitions, records.offsets, strict=True)
-        self.bytes += records.payload_bytes()
+        self._passed.add(run)
+        self._passed_last[run.partition] = run.offsets[-1]
+        self.bytes += run.payload_bytes
 
     def _add_refusal(self, refusal: Refusal) -> None:
         refusal = refusal.within()

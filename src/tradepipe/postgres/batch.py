@@ -57,7 +57,7 @@ class Batch:
         """Split the batch into two that are stored one after the other."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        ends = {number: at + 1 for number, at in zip(first.records.partitions, first.records.offsets, strict=True)}
+        ends = {run.partition: run.offsets[-1] + 1 for run in first.records.runs}
         left, right = [], []
         for whole in self.ranges:
             # The first half ends right after its last record; offsets without a record follow in the second half, which

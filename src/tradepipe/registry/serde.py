@@ -18,7 +18,7 @@ from tradepipe.registry.client import SchemaRegistry, check_registry
 from tradepipe.registry.schema_ids import SubjectCheck, SubjectIds
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Violation
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Run
 
 logger = logging.getLogger(__name__)
 
@@ -219,17 +219,17 @@ class TradeDeserializer:
         """Whether the compiled core is there."""
         return self._executor is not None
 
-    def rows(self, records: Records, start: int, *, refuse_keys: bool) -> list[bytes]:
+    def rows(self, run: Run, start: int, *, refuse_keys: bool) -> list[bytes]:
         """
         Return the rows of valid records from `start` on, up to one about which the compiled core cannot decide.
 
         The next record may be valid too. Without the compiled core the list is empty.
         """
-        return [] if self._executor is None else self._executor.rows(records.columns, start, refuse_keys)
+        return [] if self._executor is None else self._executor.rows(run, start, refuse_keys)
 
-    def count_valid(self, records: Records, start: int, *, refuse_keys: bool) -> int:
+    def count_valid(self, run: Run, start: int, *, refuse_keys: bool) -> int:
         """Return how many records `rows` would return a row for."""
-        return 0 if self._executor is None else self._executor.check(records.columns, start, refuse_keys) - start
+        return 0 if self._executor is None else self._executor.check(run, start, refuse_keys) - start
 
     def is_known(self, value: bytes | None) -> bool:
         """Return whether a value can be decoded without a registry lookup."""

@@ -1,127 +1,174 @@
 """Kafka records in columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import compress, groupby, repeat
+from dataclasses import dataclass
+from itertools import chain, groupby, repeat
 from operator import itemgetter
 from typing import Any, Final, Self, overload
 
-from tradepipe.trade.record import Record, UnreadableBatch
+from tradepipe.trade.record import Headers, Record, UnreadableBatch
 
 _new: Final[Any] = tuple.__new__
 """Creates a record without the NamedTuple constructor, which is Python code."""
 
 
-class Records(Sequence[Record]):
+@dataclass(slots=True, eq=False)
+class Run:
     """
-    Records in columns: an object for each of them would take longer than its decoding.
+    Records of one partition that follow each other, in columns.
 
     Attributes:
-        columns: a list for each field of `Record`, in their order. The value of an unreadable
-            batch is the batch itself.
+        values: the values; that of an unreadable batch is the batch itself.
+
+        timestamps: in milliseconds since 1970, or None, for each record; None if they were not read.
+
+        headers: those of each record; None if they were not read.
+
+        payload_bytes: bytes of the keys and values.
     """
 
-    __slots__ = ("columns",)
-
-    def __init__(self, columns: tuple[list[Any], ...] | None = None) -> None:
-        self.columns = tuple([] for _ in Record._fields) if columns is None else columns
+    topic: str
+    partition: int
+    offsets: list[int]
+    keys: list[bytes | None]
+    values: list[Any]
+    timestamps: list[int | None] | None
+    headers: list[Headers] | None
+    payload_bytes: int
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Self:
-        """Return records in columns."""
-        made = cls()
-        made.extend(records)
-        return made
-
-    def append(self, record: Record) -> None:
-        """Add a record."""
-        for column, value in zip(self.columns, record, strict=True):
-            column.append(value)
-        if isinstance(record, UnreadableBatch):
-            self.values[-1] = record
-
-    def extend(self, records: Iterable[Record]) -> None:
-        """Add records."""
-        if isinstance(records, Records):
-            for column, more in zip(self.columns, records.columns, strict=True):
-                column.extend(more)
-        else:
-            for record in records:
-                self.append(record)
-
-    def select(self, flags: Sequence[bool]) -> "Records":
-        """Return the records whose flag is true."""
-        return Records(tuple(list(compress(column, flags)) for column in self.columns))
-
-    def without_partition(self, number: int) -> "Records":
-        """Return the records of the other partitions."""
-        return self.select([partition != number for partition in self.partitions])
-
-    def runs(self) -> Iterator[tuple[int, "Records"]]:
-        """Yield each partition with its next records up to one of another partition."""
-        start = 0
-        for partition, run in groupby(self.partitions):
-            end = start + len(list(run))
-            yield partition, self if end - start == len(self) else self[start:end]
-            start = end
-
-    def payload_bytes(self) -> int:
-        """Return the bytes of the keys and values."""
-        return sum_lengths(self.keys) + sum_lengths(self.values)
-
-    @property
-    def partitions(self) -> list[int]:
-        """The column of partitions."""
-        return self.columns[1]
-
-    @property
-    def offsets(self) -> list[int]:
-        """The column of offsets."""
-        return self.columns[2]
-
-    @property
-    def keys(self) -> list[bytes | None]:
-        """The column of keys."""
-        return self.columns[3]
-
-    @property
-    def values(self) -> list[Any]:
-        """The column of values, and of unreadable batches."""
-        return self.columns[4]
-
-    @property
-    def timestamps(self) -> list[int | None]:
-        """The column of timestamps, in milliseconds since 1970."""
-        return self.columns[5]
-
-    @property
-    def headers(self) -> list[Any]:
-        """The column of headers."""
-        return self.columns[6]
+    def of(cls, records: Sequence[Record]) -> Self:
+        """Return records of one topic and partition as a run."""
+        _topics, _partitions, offsets, keys, values, timestamps, headers = map(list, zip(*records, strict=True))
+        for place, record in enumerate(records):
+            if isinstance(record, UnreadableBatch):
+                values[place] = record
+        payload_bytes = sum(record.payload_bytes for record in records)
+        return cls(*records[0][:2], offsets, keys, values, timestamps, headers, payload_bytes)
 
     def __len__(self) -> int:
-        return len(self.columns[0])
-
-    @overload
-    def __getitem__(self, place: int) -> Record: ...
-    @overload
-    def __getitem__(self, place: slice) -> "Records": ...
-    def __getitem__(self, place: int | slice) -> "Record | Records":
-        get = itemgetter(place)
-        if isinstance(place, slice):
-            return Records(tuple(map(get, self.columns)))
-        return _as_read(_new(Record, map(get, self.columns)))
+        return len(self.offsets)
 
     def __iter__(self) -> Iterator[Record]:
-        return map(_as_read, map(_new, repeat(Record), zip(*self.columns, strict=True)))
+        fields = zip(repeat(self.topic), repeat(self.partition), self.offsets, *self._contents(), strict=False)
+        return map(_as_read, map(_new, repeat(Record), fields))
+
+    def __getitem__(self, place: int) -> Record:
+        timestamp = None if self.timestamps is None else self.timestamps[place]
+        headers = () if self.headers is None else self.headers[place]
+        offset, key, value = self.offsets[place], self.keys[place], self.values[place]
+        return _as_read(Record(self.topic, self.partition, offset, key, value, timestamp, headers))
+
+    def contents(self) -> Iterator[tuple[bytes | None, Any, int | None, Headers]]:
+        """Yield the key, the value, the timestamp and the headers of each record."""
+        return zip(*self._contents(), strict=False)
+
+    def cut(self, start: int, end: int) -> "Run":
+        """Return the records from one place to another."""
+        if start == 0 and end == len(self):
+            return self
+        offsets, keys, values = self.offsets[start:end], self.keys[start:end], self.values[start:end]
+        timestamps = None if self.timestamps is None else self.timestamps[start:end]
+        headers = None if self.headers is None else self.headers[start:end]
+        payload_bytes = sum_lengths(keys) + sum_lengths(values)
+        return Run(self.topic, self.partition, offsets, keys, values, timestamps, headers, payload_bytes)
+
+    def add(self, more: "Run") -> None:
+        """Add records of the same partition, of which as much was read."""
+        self.offsets += more.offsets
+        self.keys += more.keys
+        self.values += more.values
+        if self.timestamps is not None:
+            self.timestamps += more.timestamps or ()
+        if self.headers is not None:
+            self.headers += more.headers or ()
+        self.payload_bytes += more.payload_bytes
+
+    def _contents(self) -> tuple[Iterable[Any], ...]:
+        # The constant columns do not end.
+        return self.keys, self.values, self.timestamps or repeat(None), self.headers or repeat(())
 
 
 def _as_read(record: Record) -> Record:
     return record.value if isinstance(record.value, UnreadableBatch) else record
 
 
-def sum_lengths(column: Sequence[bytes | str | None]) -> int:
+def sum_lengths(column: Iterable[bytes | None]) -> int:
     """Return the bytes of those that are not None."""
-    try:
-        return sum(map(len, column))  # type: ignore[arg-type]  # a TypeError is handled
-    except TypeError:
-        return sum(map(len, filter(None, column)))
+    return sum(map(len, filter(None, column)))
+
+
+class Records(Sequence[Record]):
+    """
+    Records in runs: an object for each of them would take longer than its decoding.
+
+    Attributes:
+        runs: the runs in their order, none of them empty; two that follow each other may be of one partition.
+    """
+
+    __slots__ = ("_count", "runs")
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self.runs = list(runs)
+        self._count = sum(map(len, self.runs))
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """Return records in runs."""
+        return cls(Run.of(list(run)) for _, run in groupby(records, key=itemgetter(0, 1)))
+
+    def append(self, record: Record) -> None:
+        """Add a record."""
+        self.add(Run.of([record]))
+
+    def add(self, run: Run) -> None:
+        """Add the records of a run, which is kept and not changed."""
+        self.runs.append(run)
+        self._count += len(run)
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Add records."""
+        if not isinstance(records, Records):
+            records = Records.of(records)
+        self.runs += records.runs
+        self._count += len(records)
+
+    def without_partition(self, number: int) -> "Records":
+        """Return the records of the other partitions."""
+        return Records(run for run in self.runs if run.partition != number)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of the keys and values."""
+        return sum(run.payload_bytes for run in self.runs)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Records": ...
+    def __getitem__(self, place: int | slice) -> "Record | Records":
+        if isinstance(place, slice):
+            chosen = range(self._count)[place]
+            if chosen.step != 1:
+                return Records.of(self[each] for each in chosen)
+            return Records(self._cut(chosen.start, chosen.stop))
+        left = range(self._count)[place]
+        for run in self.runs:
+            if left < len(run):
+                return run[left]
+            left -= len(run)
+        raise AssertionError("the count is that of the runs")
+
+    def __iter__(self) -> Iterator[Record]:
+        return chain.from_iterable(self.runs)
+
+    def _cut(self, start: int, end: int) -> Iterator[Run]:
+        passed = 0
+        for run in self.runs:
+            begin, stop = max(start - passed, 0), min(end - passed, len(run))
+            if begin < stop:
+                yield run.cut(begin, stop)
+            passed += len(run)

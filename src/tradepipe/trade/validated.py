@@ -1,12 +1,12 @@
 """Validated records: each has a row for PostgreSQL, or is refused."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import compress
+from itertools import chain, compress, repeat
 from typing import Final, cast
 
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Record, Refusal
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Records, Run
 
 ROW_COLUMNS: Final = ("source_topic", *Trade._fields, "source_partition", "source_offset", "schema_id")
 """The columns of a row, in their order."""
@@ -67,16 +67,13 @@ class ValidatedRecords:
     __slots__ = ("_trade_of", "payload_bytes", "records", "refusals", "results")
 
     def __init__(
-        self,
-        trade_of: Callable[[Record], Trade],
-        records: Records | None = None,
-        results: Sequence[bytes | Refusal] = (),
+        self, trade_of: Callable[[Record], Trade], records: Records | None = None, rows: Sequence[bytes] = ()
     ) -> None:
         self._trade_of = trade_of
-        self.records = records or Records()
-        self.results = list(results)
-        self.refusals = [result for result in results if isinstance(result, Refusal)]
-        self.payload_bytes = self.records.payload_bytes()
+        self.records = Records() if records is None else records
+        self.results: list[bytes | Refusal] = list(rows)
+        self.refusals: list[Refusal] = []
+        self.payload_bytes = self.records.payload_bytes
 
     def __len__(self) -> int:
         return len(self.records)
@@ -86,21 +83,18 @@ class ValidatedRecords:
             yield ValidRecord(record, result, self._trade_of) if isinstance(result, bytes) else result
 
     def __getitem__(self, part: slice) -> "ValidatedRecords":
-        return ValidatedRecords(self._trade_of, self.records[part], self.results[part])
+        return self._select(self.records[part], self.results[part])
 
-    def add_valid(self, records: Records, rows: Sequence[bytes]) -> None:
+    def add_valid(self, run: Run, rows: Sequence[bytes]) -> None:
         """Add valid records with their rows."""
-        self.records.extend(records)
+        self.records.add(run)
         self.results += rows
-        self.payload_bytes += records.payload_bytes()
+        self.payload_bytes += run.payload_bytes
 
     def add_all(self, others: "ValidatedRecords") -> None:
         """Add validated records, which are not used again themselves."""
-        if self.records:
-            self.records.extend(others.records)
-            self.results += others.results
-        else:
-            self.records, self.results = others.records, others.results
+        self.records.extend(others.records)
+        self.results += others.results
         self.refusals += others.refusals
         self.payload_bytes += others.payload_bytes
 
@@ -113,8 +107,15 @@ class ValidatedRecords:
 
     def without_partition(self, number: int) -> "ValidatedRecords":
         """Return the records of the other partitions."""
-        kept = [partition != number for partition in self.records.partitions]
-        return ValidatedRecords(self._trade_of, self.records.select(kept), list(compress(self.results, kept)))
+        kept = chain.from_iterable(repeat(run.partition != number, len(run)) for run in self.records.runs)
+        return self._select(self.records.without_partition(number), list(compress(self.results, kept)))
+
+    def _select(self, records: Records, results: list[bytes | Refusal]) -> "ValidatedRecords":
+        selected = ValidatedRecords(self._trade_of, records)
+        selected.results = results
+        if self.refusals:
+            selected.refusals = [result for result in results if isinstance(result, Refusal)]
+        return selected
 
     @property
     def rows(self) -> list[bytes]:
