@@ -1,6 +1,6 @@
 """Messages of librdkafka as records."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -236,26 +236,21 @@ def _read(messages: Sequence[Message], topic: str, headers: list[Headers] | None
     return Run(topic, 0, offsets, keys, values, timestamps, headers, _sum_lengths(keys) + _sum_lengths(values))
 
 
-def _add(runs: list[Run], read: Run, partitions: list[int]) -> None:
+def _add(runs: list[Run], columns: Run, partitions: list[int]) -> None:
     """Add records of these partitions to the runs."""
-    for partition, start, end in _split(partitions):
-        run = read.cut(start, end)
+    # Most slices are of one partition, the one of the slice before.
+    if runs and partitions.count(runs[-1].partition) == len(partitions):
+        runs[-1].add(columns)
+        return
+    end = 0
+    for partition, messages in groupby(partitions):
+        start, end = end, end + len(list(messages))
+        run = columns.cut(start, end)
         run.partition = partition
         if runs and runs[-1].partition == partition:
             runs[-1].add(run)
         else:
             runs.append(run)
-
-
-def _split(partitions: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield each partition with the places of its first message and of the next one of another partition."""
-    if partitions.count(partitions[0]) == len(partitions):  # as nearly always
-        yield partitions[0], 0, len(partitions)
-        return
-    end = 0
-    for partition, run in groupby(partitions):
-        start, end = end, end + len(list(run))
-        yield partition, start, end
 
 
 def _sum_lengths(column: list[bytes | None]) -> int:
