@@ -166,38 +166,35 @@ def read_group(
     slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
     if small_slices:
         slice_records = SMALL_SLICE_RECORDS
-    runs, ends, first_timestamp = list[Run](), list[Message](), None
-    count, memory, next_slice = 0, 0, 1
-    left, following = list[Message](), list[Message]()
-    left_headers: list[Headers] | None = None
+    columns, ends = _Columns(), list[Message]()
+    memory, next_slice = 0, 1
+    left, left_headers, following = list[Message](), None, list[Message]()
     while messages:
         is_left = one_by_one
         if any(map(_error, messages)):
             messages, has_error = _set_ends_aside(messages, ends)
             is_left = one_by_one or has_error
-        if is_left and count:
+        if is_left and columns.messages:
             following, next_slice = messages, 0
             break
         if messages:
             headers = read_headers(messages) if with_headers else None
-            columns = _read(messages, topic, headers)
-            size = columns.payload_bytes + _memory_of_headers(messages, headers)
+            size = columns.add(messages, headers) + _memory_of_headers(messages, headers)
             memory += size
-            count += len(messages)
-            next_slice = min(limit - count, slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
+            next_slice = min(
+                limit - len(columns.messages), slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1)
+            )
             if memory >= budget:
                 next_slice = 0
             if is_left:
-                left, left_headers = messages, headers
+                left, left_headers, columns = messages, headers, _Columns()
                 break
-            if first_timestamp is None:
-                first_timestamp = seconds_of(messages[0])
-            _add(runs, columns, list(map(_partition, messages)))
-        if next_slice == 0 or memory >= SLICE_BYTES or count >= GROUP_RECORDS:
+        if next_slice == 0 or memory >= SLICE_BYTES or len(columns.messages) >= GROUP_RECORDS:
             break
         if not (messages := client.consume(next_slice, 0)):
             next_slice = 0
-    return Group(Records(runs), left, left_headers, ends, first_timestamp, memory, following, next_slice)
+    first_timestamp = seconds_of(columns.messages[0]) if columns.messages else None
+    return Group(columns.records(topic), left, left_headers, ends, first_timestamp, memory, following, next_slice)
 
 
 def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[Message], bool]:
@@ -217,40 +214,54 @@ def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[
 
 def read(messages: Sequence[Message], topic: str, headers: list[Headers] | None) -> Records:
     """Read messages without errors as records, with these headers; without any, they have no timestamps either."""
-    runs = list[Run]()
-    _add(runs, _read(messages, topic, headers), list(map(_partition, messages)))
-    return Records(runs)
+    columns = _Columns()
+    columns.add(messages, headers)
+    return columns.records(topic)
 
 
-def _read(messages: Sequence[Message], topic: str, headers: list[Headers] | None) -> Run:
-    """Read all but the partitions of messages."""
-    # Column by column: a loop over the messages would take several times as long, and this runs for every record.
-    # A message without an error has an offset.
-    offsets, keys, values = list(map(_offset, messages)), list(map(_key, messages)), list(map(_value, messages))
-    timestamps: list[int | None] | None = None
-    if headers is not None:
-        timestamps = [
-            None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
-            for kind, milliseconds in map(_timestamp, messages)
-        ]
-    return Run(topic, 0, offsets, keys, values, timestamps, headers, _sum_lengths(keys) + _sum_lengths(values))
+class _Columns:
+    """Messages without errors, with what was read of them."""
 
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._keys: list[bytes | None] = []
+        self._values: list[bytes | None] = []
+        self._headers: list[Headers] | None = None
+        self._payload_bytes = 0
 
-def _add(runs: list[Run], columns: Run, partitions: list[int]) -> None:
-    """Add records of these partitions to the runs."""
-    # Most slices are of one partition, the one of the slice before.
-    if runs and partitions.count(runs[-1].partition) == len(partitions):
-        runs[-1].add(columns)
-        return
-    end = 0
-    for partition, messages in groupby(partitions):
-        start, end = end, end + len(list(messages))
-        run = columns.cut(start, end)
-        run.partition = partition
-        if runs and runs[-1].partition == partition:
-            runs[-1].add(run)
-        else:
-            runs.append(run)
+    def add(self, messages: Sequence[Message], headers: list[Headers] | None) -> int:
+        """Read the keys and values of a slice, and return their bytes."""
+        # Column by column: a loop over the messages would take several times as long, and this runs for every record.
+        keys, values = list(map(_key, messages)), list(map(_value, messages))
+        size = _sum_lengths(keys) + _sum_lengths(values)
+        self.messages += messages
+        self._keys += keys
+        self._values += values
+        if headers is not None:
+            if self._headers is None:
+                self._headers = []
+            self._headers += headers
+        self._payload_bytes += size
+        return size
+
+    def records(self, topic: str) -> Records:
+        """Return the records; without headers, if these were not given, and then without timestamps."""
+        # A message without an error has a partition and an offset.
+        partitions, offsets = list[Any](map(_partition, self.messages)), list[Any](map(_offset, self.messages))
+        timestamps: list[int | None] | None = None
+        if self._headers is not None:
+            timestamps = [
+                None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
+                for kind, milliseconds in map(_timestamp, self.messages)
+            ]
+        whole = Run(topic, 0, offsets, self._keys, self._values, timestamps, self._headers, self._payload_bytes)
+        records, end = Records(), 0
+        for partition, run in groupby(partitions):
+            start, end = end, end + len(list(run))
+            made = whole.cut(start, end)
+            made.partition = partition
+            records.add(made)
+        return records
 
 
 def _sum_lengths(column: list[bytes | None]) -> int:
