@@ -53,7 +53,7 @@ def read_headers(messages: Sequence[Message]) -> list[Headers]:
         except SystemError:
             # The iterator is behind this message, which must not be asked again: it raises only once.
             given.append(UNREADABLE)
-    return [tuple(headers) if headers else () for headers in given]
+    return [tuple(headers) if headers else () for headers in given] if any(given) else [()] * len(given)
 
 
 def _memory_of_headers(messages: Sequence[Message], headers: Sequence[Headers] | None) -> int:
@@ -63,7 +63,7 @@ def _memory_of_headers(messages: Sequence[Message], headers: Sequence[Headers] |
     Headers that were not read are read one message at a time, and dropped.
     """
     if headers is not None:
-        return sum(UNREADABLE_BYTES if each is UNREADABLE else _memory_of(each) for each in headers if each)
+        return sum(UNREADABLE_BYTES if each is UNREADABLE else _memory_of(each) for each in filter(None, headers))
     found, size = map(_headers, messages), 0
     while True:
         try:
