@@ -1,8 +1,9 @@
 """Outgoing records and what transactional and at-least-once delivery share."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import confluent_kafka
@@ -10,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.failures import unwrap
-from tradepipe.trade.record import Record
+from tradepipe.trade.record import Headers, Record
 from tradepipe.trade.records import Records
 
 PARTITION_BY_KEY: Final = -1
@@ -84,8 +85,7 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
     """Enqueue records, waiting while the queue is full; raises KafkaException if the client rejects one at once."""
     produce = client.produce
     for (topic, partition), records in outgoing.items():
-        runs = (records if isinstance(records, Records) else Records.of(records)).runs
-        for key, value, timestamp, headers in chain.from_iterable(run.contents() for run in runs):
+        for key, value, timestamp, headers in _contents(records):
             sent_at = timestamp or NO_TIMESTAMP
             while True:
                 try:
@@ -103,6 +103,13 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
                     if (cause := unwrap(error)).code() != KafkaError._STATE:
                         reports.record_failure(cause, topic)
                     raise
+
+
+def _contents(records: Sequence[Record]) -> Iterable[tuple[bytes | None, bytes | None, int | None, Headers]]:
+    """Return the key, the value, the timestamp and the headers of each record."""
+    if isinstance(records, Records):
+        return chain.from_iterable(run.contents() for run in records.runs)
+    return map(itemgetter(slice(3, None)), records)
 
 
 def flush(client: confluent_kafka.Producer, reports: DeliveryReports, *, seconds: float) -> None:
