@@ -130,8 +130,8 @@ class Group(NamedTuple):
         """
         if self.memory < SLICE_BYTES:
             return 0
-        values = (value for run in self.records.runs for value in run.values)
-        return self.memory - sum_lengths(map(_value, self.messages) if self.messages else values)
+        values = [value for run in self.records.runs for value in run.values] or list(map(_value, self.messages))
+        return self.memory - sum_lengths(values)
 
 
 def read_group(
@@ -233,7 +233,7 @@ class _Columns:
         """Read the keys and values of a slice, and return their bytes."""
         # Column by column: a loop over the messages would take several times as long, and this runs for every record.
         keys, values = list(map(_key, messages)), list(map(_value, messages))
-        size = _sum_lengths(keys) + _sum_lengths(values)
+        size = sum_lengths(keys) + sum_lengths(values)
         self.messages += messages
         self._keys += keys
         self._values += values
@@ -262,11 +262,3 @@ class _Columns:
             made.partition = partition
             records.add(made)
         return records
-
-
-def _sum_lengths(column: list[bytes | None]) -> int:
-    # Joining a few takes less time than to ask each for its length.
-    try:
-        return len(b"".join(column))  # type: ignore[arg-type]  # a TypeError is handled
-    except TypeError:
-        return sum_lengths(column)

@@ -99,9 +99,7 @@ class BatchResult:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process has no registry client that decodes the trades.
-        records = self.batch.records
-        decoded = {each.record: each.trade for _, each in records.valid()}
-        batch = replace(self.batch, records=ValidatedRecords(decoded.__getitem__, records.records, records.results))
+        batch = replace(self.batch, records=self.batch.records.decoded())
         return BatchResult, (batch, self.inserted, self.duplicates, self.refusals, self.skipped)
 
     @property

@@ -93,9 +93,12 @@ def _as_read(record: Record) -> Record:
     return record.value if isinstance(record.value, UnreadableBatch) else record
 
 
-def sum_lengths(column: Iterable[bytes | None]) -> int:
+def sum_lengths(column: Sequence[bytes | None]) -> int:
     """Return the bytes of those that are not None."""
-    return sum(map(len, filter(None, column)))
+    try:
+        return sum(map(len, column))  # type: ignore[arg-type]  # a TypeError is handled
+    except TypeError:
+        return sum(map(len, filter(None, column)))
 
 
 class Records(Sequence[Record]):

@@ -110,6 +110,13 @@ class ValidatedRecords:
         kept = chain.from_iterable(repeat(run.partition != number, len(run)) for run in self.records.runs)
         return self._select(self.records.without_partition(number), list(compress(self.results, kept)))
 
+    def decoded(self) -> "ValidatedRecords":
+        """Return the same records with their trades, which need no schema any more."""
+        trades = {each.record: each.trade for _, each in self.valid()}
+        decoded = self._select(self.records, self.results)
+        decoded._trade_of = trades.__getitem__
+        return decoded
+
     def _select(self, records: Records, results: list[bytes | Refusal]) -> "ValidatedRecords":
         selected = ValidatedRecords(self._trade_of, records)
         selected.results = results
