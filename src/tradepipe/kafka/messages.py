@@ -163,9 +163,7 @@ def read_group(
 
         one_by_one: leave the messages as they are, which is also done if there is an error among them.
     """
-    slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
-    if small_slices:
-        slice_records = SMALL_SLICE_RECORDS
+    most = SMALL_SLICE_RECORDS if small_slices else SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
     columns, ends = _Columns(), list[Message]()
     memory, next_slice = 0, 1
     left, left_headers, following = list[Message](), None, list[Message]()
@@ -181,11 +179,8 @@ def read_group(
             headers = read_headers(messages) if with_headers else None
             size = columns.add(messages, headers) + _memory_of_headers(messages, headers)
             memory += size
-            next_slice = min(
-                limit - len(columns.messages), slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1)
-            )
-            if memory >= budget:
-                next_slice = 0
+            missing = limit - len(columns.messages)
+            next_slice = min(missing, most, 1 + SLICE_BYTES * len(messages) // max(size, 1)) if memory < budget else 0
             if is_left:
                 left, left_headers, columns = messages, headers, _Columns()
                 break

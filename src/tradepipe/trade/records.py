@@ -73,17 +73,6 @@ class Run:
         payload_bytes = sum_lengths(keys) + sum_lengths(values)
         return Run(self.topic, self.partition, offsets, keys, values, timestamps, headers, payload_bytes)
 
-    def add(self, more: "Run") -> None:
-        """Add records of the same partition, of which as much was read."""
-        self.offsets += more.offsets
-        self.keys += more.keys
-        self.values += more.values
-        if self.timestamps is not None:
-            self.timestamps += more.timestamps or ()
-        if self.headers is not None:
-            self.headers += more.headers or ()
-        self.payload_bytes += more.payload_bytes
-
     def _contents(self) -> tuple[Iterable[Any], ...]:
         # The constant columns do not end.
         return self.keys, self.values, self.timestamps or repeat(None), self.headers or repeat(())
