@@ -30,6 +30,12 @@ LEFT_THREADS_SECONDS = 60
 
 # For the programs that tests start: one that crashes in a library says where.
 os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+# Who tries the commands may have exported their options, for other services than those of the tests.
+for _name in list(os.environ):
+    if _name.startswith(("DATABASE_URL", "KAFKA_", "PG", "SCHEMA_REGISTRY_", "TRADEPIPE_")) and not _name.startswith(
+        ("TRADEPIPE_NATIVE", "TRADEPIPE_TRACE")
+    ):
+        del os.environ[_name]
 
 _THREADS_BEFORE = pytest.StashKey[set[threading.Thread]]()
 _SERVICES = pytest.StashKey[Any]()
