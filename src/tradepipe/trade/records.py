@@ -44,7 +44,7 @@ class Run:
             if isinstance(record, UnreadableBatch):
                 values[place] = record
         payload_bytes = sum(record.payload_bytes for record in records)
-        return cls(*records[0][:2], offsets, keys, values, timestamps, headers, payload_bytes)
+        return cls(records[0].topic, records[0].partition, offsets, keys, values, timestamps, headers, payload_bytes)
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -111,7 +111,10 @@ class Records(Sequence[Record]):
 
     def append(self, record: Record) -> None:
         """Add a record."""
-        self.add(Run.of([record]))
+        topic, partition, offset, key, value, timestamp, headers = record
+        if isinstance(record, UnreadableBatch):
+            value = record  # type: ignore[assignment]  # it stands for the bytes
+        self.add(Run(topic, partition, [offset], [key], [value], [timestamp], [headers], record.payload_bytes))
 
     def add(self, run: Run) -> None:
         """Add the records of a run, which is kept and not changed."""
