@@ -163,7 +163,9 @@ def read_group(
 
         one_by_one: leave the messages as they are, which is also done if there is an error among them.
     """
-    most = SMALL_SLICE_RECORDS if small_slices else SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
+    slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
+    if small_slices:
+        slice_records = SMALL_SLICE_RECORDS
     columns, ends = _Columns(), list[Message]()
     memory, next_slice = 0, 1
     left, left_headers, following = list[Message](), None, list[Message]()
@@ -180,7 +182,8 @@ def read_group(
             size = columns.add(messages, headers) + _memory_of_headers(messages, headers)
             memory += size
             missing = limit - len(columns.messages)
-            next_slice = min(missing, most, 1 + SLICE_BYTES * len(messages) // max(size, 1)) if memory < budget else 0
+            fitting = 1 + SLICE_BYTES * len(messages) // max(size, 1)
+            next_slice = min(missing, slice_records, fitting) if memory < budget else 0
             if is_left:
                 left, left_headers, columns = messages, headers, _Columns()
                 break

@@ -36,11 +36,11 @@ def _size(record: Record) -> int:
     return size(record) if record.headers else record.payload_bytes
 
 
-def _largest_payload(run: Run) -> int:
-    """Return a bound of the bytes of any record's key and value."""
-    if run.payload_bytes <= UNCHECKED_RECORD_BYTES:
-        return run.payload_bytes
-    return sum(max(map(len, filter(None, column)), default=0) for column in (run.keys, run.values))
+def _may_exceed(run: Run, size: int) -> bool:
+    """Return whether the key and the value of a record may have more bytes together."""
+    if run.payload_bytes <= size:  # nearly always
+        return False
+    return sum(max(map(len, filter(None, column)), default=0) for column in (run.keys, run.values)) > size
 
 
 class ValidatorBatch(NamedTuple):
@@ -220,7 +220,7 @@ class ValidatorBuffer:
     def _add_valid(self, run: Run) -> None:
         """Add valid records."""
         # Almost no record has headers, or a long key or value.
-        if any(run.headers or ()) or _largest_payload(run) > self.max_record_bytes:
+        if any(run.headers or ()) or _may_exceed(run, self.max_record_bytes):
             for record in run:
                 self._add(record)
             return

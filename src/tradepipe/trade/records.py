@@ -50,7 +50,7 @@ class Run:
         return len(self.offsets)
 
     def __iter__(self) -> Iterator[Record]:
-        fields = zip(repeat(self.topic), repeat(self.partition), self.offsets, *self._contents(), strict=False)
+        fields = zip(repeat(self.topic), repeat(self.partition), self.offsets, *self._content_columns(), strict=False)
         return map(_as_read, map(_new, repeat(Record), fields))
 
     def __getitem__(self, place: int) -> Record:
@@ -61,7 +61,7 @@ class Run:
 
     def contents(self) -> Iterator[tuple[bytes | None, Any, int | None, Headers]]:
         """Yield the key, the value, the timestamp and the headers of each record."""
-        return zip(*self._contents(), strict=False)
+        return zip(*self._content_columns(), strict=False)
 
     def cut(self, start: int, end: int) -> "Run":
         """Return the records from one place to another."""
@@ -73,7 +73,7 @@ class Run:
         payload_bytes = sum_lengths(keys) + sum_lengths(values)
         return Run(self.topic, self.partition, offsets, keys, values, timestamps, headers, payload_bytes)
 
-    def _contents(self) -> tuple[Iterable[Any], ...]:
+    def _content_columns(self) -> tuple[Iterable[Any], ...]:
         # The constant columns do not end.
         return self.keys, self.values, self.timestamps or repeat(None), self.headers or repeat(())
 
