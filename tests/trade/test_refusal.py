@@ -1,6 +1,8 @@
 """Refusals keep a bounded part of their record, and the digest of the rest."""
 
+import copy
 import hashlib
+import pickle
 
 import pytest
 
@@ -66,3 +68,17 @@ def test_the_refusal_of_an_unreadable_batch_names_its_offsets_and_the_error(last
 
     assert f"{offsets} cannot be read, and remain in Kafka: it does not unpack" == batch.violation.detail
     assert not Refusal(batch, (batch.violation,)).is_complete
+
+
+@pytest.mark.parametrize(
+    "transfer", [lambda each: pickle.loads(pickle.dumps(each)), copy.deepcopy], ids=["pickle", "copy"]
+)
+def test_the_refusal_of_an_unreadable_batch_passes_to_another_process(transfer):
+    """As all that is reported of a stored batch does."""
+    batch = UnreadableBatch("trades", 3, 5, 7, "invalid compressed data")
+    refused = Refusal(batch, (batch.violation,))
+
+    received = transfer(refused)
+
+    assert (refused, UnreadableBatch) == (received, type(received.record))
+    assert batch.violation == received.record.violation

@@ -102,6 +102,9 @@ class UnreadableBatch(Record):
         batch.last_offset, batch.error = last_offset, error
         return batch
 
+    def __getnewargs__(self) -> tuple[object, ...]:
+        return self.topic, self.partition, self.offset, self.last_offset, self.error
+
     @property
     def violation(self) -> Violation:
         """The reason of its refusal."""
