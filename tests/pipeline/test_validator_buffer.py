@@ -7,6 +7,7 @@ import pytest
 from tests.postgres.batches import record, trade
 from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Encoder
+from tradepipe.compiled_core import executor_name
 from tradepipe.errors import ConfigurationError, SchemaIdNotYetKnown
 from tradepipe.kafka.dead_letters import REPLAYS, size
 from tradepipe.pipeline import validator_buffer
@@ -218,6 +219,18 @@ def test_a_record_larger_than_the_output_topics_take_is_refused(shelf, rules, pa
     batch = buffer.take_batch({}, None)
     assert [0] == [each.offset for each in batch.passed]
     assert [(1, ("TOO_LARGE",))] == [(each.record.offset, each.codes) for each in batch.refusals]
+
+
+@pytest.mark.skipif(executor_name() == "Python", reason="Python validates records one by one")
+def test_valid_records_stay_together_where_the_output_topics_take_small_records_only(make_buffer):
+    """Together they have more bytes than a record of these topics may have. Only the first one's schema is unknown."""
+    every = records(100)
+    buffer = make_buffer()
+    buffer.max_record_bytes = every[0].payload_bytes
+    buffer.pending.extend(every)
+    buffer.validate()
+
+    assert [1, 99] == [len(run) for run in buffer.take_batch({}, None).passed.runs]
 
 
 def test_the_records_of_a_revoked_partition_are_dropped(make_buffer):
