@@ -1,6 +1,5 @@
 """A sink with several connections: what is stored at the same time, and what an outage of one of them does."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from tests.postgres.batches import connected, log, trade, trades
 from tests.proxy import Proxy, port_of
 from tradepipe.errors import ConfigurationError
 from tradepipe.pipeline.refusal_limit import RefusalLimit
-from tradepipe.pipeline.sink_writer import DatabaseDown, DatabaseUp, GroupProgress, SinkWriter
+from tradepipe.pipeline.sink_writer import DatabaseDown, DatabaseUp, Event, GroupProgress, SinkWriter
 from tradepipe.postgres import migrate, reconnect
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import ClaimResult
@@ -236,31 +235,48 @@ def role(connection, database) -> Iterator[LimitedRole]:
     created.drop()
 
 
-def test_the_begin_and_the_end_of_outages_are_reported_in_turn_although_two_connections_have_them():
-    """A sink that saw the end of an outage after the begin of the next would be ready while it waits."""
+def test_the_begin_and_the_end_of_outages_are_reported_in_turn_although_two_connections_have_them(monkeypatch):
+    """
+    A sink that saw the end of an outage after the begin of the next would be ready while it waits.
+
+    Whenever something is about to be reported of one connection, the other one is lost: at once, or, if it has to wait
+    for the writer's lock, afterwards.
+    """
     writer = SinkWriter("postgresql://h/d", group="g", owner="o", refusal_limit=RefusalLimit(None), connections=2)
-
-    def lose_and_open(store: SinkStore) -> None:
+    one, two = writer._stores
+    for store in (one, two):
         store.stop()  # so that it does not wait between tries
-        for _ in range(20_000):
-            with suppress(StopRequested):
-                store.report_outage("gone")
-            store.retry(lambda: None)
+    publish, blocked, other = writer._publish, list[SinkStore](), two
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=lose_and_open, args=(store,)) for store in writer._stores]
-        for thread in threads:
+    def lose(store: SinkStore) -> None:
+        with suppress(StopRequested):
+            store.report_outage("gone")
+
+    def recover(store: SinkStore) -> None:
+        store.retry(lambda: None)
+
+    def lose_unless_locked(store: SinkStore) -> None:
+        if writer._changed.acquire(blocking=False):
+            writer._changed.release()
+            lose(store)
+        else:
+            blocked.append(store)
+
+    def publish_while_the_other_is_lost(event: Event) -> None:
+        if threading.current_thread() is threading.main_thread():
+            thread = threading.Thread(target=lose_unless_locked, args=(other,))
             thread.start()
-        for thread in threads:
             thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+        publish(event)
 
-    kinds = [type(event) for event in writer.events()]
-    assert kinds
-    assert [DatabaseDown, DatabaseUp] * (len(kinds) // 2) == kinds
+    monkeypatch.setattr(writer, "_publish", publish_while_the_other_is_lost)
+    for store, act in ((one, lose), (one, recover), (two, recover), (one, recover)):
+        other = two if store is one else one
+        act(store)
+        while blocked:
+            lose(blocked.pop())
+
+    assert [DatabaseDown, DatabaseUp, DatabaseDown, DatabaseUp, DatabaseDown] == list(map(type, writer.events()))
 
 
 REFUSED = "could not open a further connection, the sink continues without it: PostgreSQL is unavailable: "
