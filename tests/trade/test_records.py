@@ -1,13 +1,15 @@
 """Records in columns are the records that were put into them."""
 
+from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties import examples
 from tradepipe.trade.record import Record, UnreadableBatch
-from tradepipe.trade.records import Records
+from tradepipe.trade.records import Records, Run
 
 NUMBERS = st.integers(0, 3)
 BYTES = st.none() | st.binary(max_size=5)
@@ -58,6 +60,41 @@ def test_an_unreadable_batch_keeps_its_error():
 
 
 @examples(200)
-@given(st.lists(RECORDS, max_size=8))
-def test_the_payload_is_the_bytes_of_the_keys_and_the_values(listed):
-    assert sum(record.payload_bytes for record in listed) == Records.of(listed).payload_bytes
+@given(st.lists(RECORDS, max_size=8), st.slices(8))
+def test_the_payload_is_the_bytes_of_the_keys_and_the_values(listed, part):
+    records = Records.of(listed)
+
+    assert sum(record.payload_bytes for record in listed) == records.payload_bytes
+    assert sum(record.payload_bytes for record in listed[part]) == records[part].payload_bytes
+
+
+@examples(200)
+@given(MIXED)
+def test_records_that_are_added_one_by_one_are_the_same(listed):
+    records = Records()
+    for record in listed:
+        records.append(record)
+
+    assert [len(listed), listed] == [len(records), list(records)]
+    assert Records.of(listed).payload_bytes == records.payload_bytes
+
+
+@examples(200)
+@given(st.lists(RECORDS, min_size=1, max_size=8), st.data())
+def test_a_part_of_a_run_without_headers_and_timestamps_has_none_either(listed, data):
+    """A sink does not read them."""
+    bare = [each._replace(partition=0, timestamp=None, headers=()) for each in listed]
+    run = replace(Run.of(bare), timestamps=None, headers=None)
+    start = data.draw(st.integers(0, len(bare) - 1))
+    end = data.draw(st.integers(start + 1, len(bare)))
+
+    part = run.cut(start, end)
+
+    assert (None, None, bare[start:end]) == (part.timestamps, part.headers, list(part))
+    assert bare[start:end] == [part[place] for place in range(len(part))]
+    assert [each[3:] for each in bare[start:end]] == list(part.contents())
+
+
+def test_a_place_that_no_record_has_is_an_index_error():
+    with pytest.raises(IndexError):
+        Records.of([Record("trades", 0, 8, b"T1", b"value")])[1]
