@@ -43,6 +43,12 @@ def test_runs_are_of_one_partition_each(listed):
     assert all(one.partition != next_one.partition for one, next_one in pairwise(runs))
 
 
+def test_a_run_is_of_one_topic():
+    records = [Record(topic, 0, offset, b"T1", b"value") for offset, topic in enumerate(("trades", "others"))]
+
+    assert ["trades", "others"] == [run.topic for run in Records.of(records).runs]
+
+
 @examples(200)
 @given(MIXED, NUMBERS)
 def test_a_partition_is_left_out(listed, number):
@@ -81,18 +87,20 @@ def test_records_that_are_added_one_by_one_are_the_same(listed):
 
 @examples(200)
 @given(st.lists(RECORDS, min_size=1, max_size=8), st.data())
-def test_a_part_of_a_run_without_headers_and_timestamps_has_none_either(listed, data):
-    """A sink does not read them."""
-    bare = [each._replace(partition=0, timestamp=None, headers=()) for each in listed]
-    run = replace(Run.of(bare), timestamps=None, headers=None)
-    start = data.draw(st.integers(0, len(bare) - 1))
-    end = data.draw(st.integers(start + 1, len(bare)))
+def test_a_part_of_a_run_has_all_of_its_records_and_what_was_not_read_is_not_there(listed, data):
+    """A sink reads neither headers nor timestamps."""
+    listed = [each._replace(partition=0) for each in listed]
+    bare = [each._replace(timestamp=None, headers=()) for each in listed]
+    start = data.draw(st.integers(0, len(listed) - 1))
+    end = data.draw(st.integers(start + 1, len(listed)))
 
-    part = run.cut(start, end)
+    part = Run.of(listed).cut(start, end)
+    bare_part = replace(Run.of(listed), timestamps=None, headers=None).cut(start, end)
 
-    assert (None, None, bare[start:end]) == (part.timestamps, part.headers, list(part))
-    assert bare[start:end] == [part[place] for place in range(len(part))]
-    assert [each[3:] for each in bare[start:end]] == list(part.contents())
+    assert (None, None) == (bare_part.timestamps, bare_part.headers)
+    for expected, found in ((listed[start:end], part), (bare[start:end], bare_part)):
+        assert expected == list(found) == [found[place] for place in range(len(found))]
+        assert [each[3:] for each in expected] == list(found.contents())
 
 
 def test_a_place_that_no_record_has_is_an_index_error():
