@@ -30,6 +30,11 @@ pytestmark = pytest.mark.real
 LARGE_LIMIT = {"receive.message.max.bytes": 16 << 20}
 """Of a consumer that unpacks batches of several megabytes in zstd."""
 
+MAX_MESSAGE_BYTES = 1_048_588
+"""Of a topic, by default."""
+
+BATCH_HEADER_BYTES = 61
+
 SMALL_LIMITS = {"receive.message.max.bytes": 2_000_000, "fetch.max.bytes": 1_000_000}
 """Small, so that a small bomb exceeds them."""
 
@@ -143,6 +148,23 @@ def test_a_valid_record_with_a_key_that_is_too_large_is_refused(pipeline, target
     assert (20, Counter(TOO_LARGE=1)) == (counts.passed, counts.refused)
     ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
     assert 5_850_000 == parse(letter).refusal.omitted.key.size
+
+
+@pytest.mark.parametrize(("excess", "code"), [(0, "passed"), (1, "TOO_LARGE")], ids=["fits", "too large"])
+def test_a_valid_record_whose_batch_is_larger_than_its_topic_takes_is_refused(
+    pipeline, targets, some_trades, excess, code
+):
+    """By one byte: its key and value alone would fit."""
+    trade, *trades = some_trades(21)
+    value = pipeline.serialize(trade)
+    beside_the_key = BATCH_HEADER_BYTES + len(encode_record(0, bytes(1_000_000), value)) - 1_000_000
+    key = bytes(MAX_MESSAGE_BYTES - beside_the_key + excess)
+    send_between(pipeline, trades, send_bomb, value, key=key)
+
+    counts = pipeline.validate(record_key="accept", kafka={"compression.type": "none"})
+
+    expected = Counter({code: 1}) + Counter(passed=20)
+    assert expected == counts.refused + Counter(passed=counts.passed)
 
 
 BOMBS = (("zstd", 45), ("zstd", 90), ("gzip", 300), ("gzip", 120), ("lz4", 200), ("snappy", 20))

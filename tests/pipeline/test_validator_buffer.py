@@ -9,7 +9,7 @@ from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Encoder
 from tradepipe.compiled_core import executor_name
 from tradepipe.errors import ConfigurationError, SchemaIdNotYetKnown
-from tradepipe.kafka.dead_letters import REPLAYS, size
+from tradepipe.kafka.dead_letters import OVERHEAD, REPLAYS, batch_size
 from tradepipe.pipeline import validator_buffer
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, RefusalLimit
@@ -210,7 +210,7 @@ def test_a_record_larger_than_the_output_topics_take_is_refused(shelf, rules, pa
     with registry(shelf, retries=0) as client:
         buffer = ValidatorBuffer(RecordValidator(TradeDeserializer(client), rules, "accept"), RefusalLimit(None))
         buffer.pending.append(fits)
-        buffer.max_record_bytes = size(fits) if fits.headers else fits.payload_bytes
+        buffer.max_record_bytes = batch_size(fits)
         buffer.validate()
         buffer.pending.append(exceeds)
         buffer.max_record_bytes -= 1
@@ -226,7 +226,7 @@ def test_valid_records_stay_together_where_the_output_topics_take_small_records_
     """Together they have more bytes than a record of these topics may have. Only the first one's schema is unknown."""
     every = records(100)
     buffer = make_buffer()
-    buffer.max_record_bytes = every[0].payload_bytes
+    buffer.max_record_bytes = every[0].payload_bytes + OVERHEAD
     buffer.pending.extend(every)
     buffer.validate()
 

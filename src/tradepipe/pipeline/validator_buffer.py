@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, TooManyRefusals, UnsupportedSchema
-from tradepipe.kafka.dead_letters import size, strip_replay_header
+from tradepipe.kafka.dead_letters import OVERHEAD, batch_size, size, strip_replay_header
 from tradepipe.kafka.messages import UNREADABLE
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
@@ -31,16 +31,11 @@ _UNREADABLE_HEADERS: Final = Violation(
 )
 
 
-def _size(record: Record) -> int:
-    # Almost no record has headers.
-    return size(record) if record.headers else record.payload_bytes
-
-
 def _may_exceed(run: Run, size: int) -> bool:
-    """Return whether the key and the value of a record may have more bytes together."""
-    if run.payload_bytes <= size:  # nearly always
+    """Return whether a record without headers may have more bytes, uncompressed and alone in a batch."""
+    if run.payload_bytes + OVERHEAD <= size:  # nearly always
         return False
-    return sum(max(map(len, filter(None, column)), default=0) for column in (run.keys, run.values)) > size
+    return sum(max(map(len, filter(None, column)), default=0) for column in (run.keys, run.values)) + OVERHEAD > size
 
 
 class ValidatorBatch(NamedTuple):
@@ -204,9 +199,9 @@ class ValidatorBuffer:
             self._add_refusal(Refusal(record._replace(headers=()), (_UNREADABLE_HEADERS,)))
         elif (refusal := self._validator.find_refusal(record)) is not None:
             self._add_refusal(refusal)
-        elif _size(record) > self.max_record_bytes:
+        elif (size := batch_size(record)) > self.max_record_bytes:
             detail = (
-                f"the record has {size(record):,} bytes uncompressed, headers included, and the output topics "
+                f"the record has {size:,} bytes uncompressed, headers included, and the output topics "
                 f"take {self.max_record_bytes:,}"
             )
             self._add_refusal(Refusal(record, (Violation(Code.TOO_LARGE, detail),)))
@@ -241,4 +236,5 @@ class ValidatorBuffer:
 
 def _memory(record: Record) -> int:
     """Return about how many bytes a record takes in memory."""
-    return _size(record) + HEADER_BYTES * len(record.headers)
+    # Almost no record has headers.
+    return size(record) + HEADER_BYTES * len(record.headers) if record.headers else record.payload_bytes
