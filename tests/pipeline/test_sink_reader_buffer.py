@@ -269,6 +269,21 @@ def test_requeued_records_are_read_again_after_the_wait_of_the_first_ones_partit
     assert "unavailable" not in caplog.text
 
 
+def test_requeued_partitions_continue_at_their_first_records_although_they_are_interleaved(reader_of_group):
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    reader = reader_of_group.reader
+    records = []
+    eventually(lambda: reader._start_partitions() or records.extend(reader._poll(100, 0.05)) or len(records) == 5)
+    interleaved = sorted(records, key=lambda record: (record.offset, record.partition))
+
+    reader._requeue(Records.of(interleaved[1:]), RegistryUnavailable("no answer"))
+
+    assert {0: 1, 1: 0} == {number: each.position for number, each in reader._states.items()}
+    reader_of_group.read_until(buffered=4)
+    buffered = [each.record for state in reader._states.values() for each in state.buffer]
+    assert sorted(interleaved[1:]) == sorted(buffered)
+
+
 def test_an_outage_of_the_registry_is_logged_until_a_record_that_waited_is_validated(reader_of_group, caplog):
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader = reader_of_group.reader
