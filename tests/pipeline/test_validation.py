@@ -221,3 +221,29 @@ def test_an_error_that_is_kept_does_not_keep_the_records(validator):
 
     assert isinstance(error, SchemaIdNotYetKnown)
     assert (0, before) == (count, sys.getrefcount(value))
+
+
+@pytest.mark.parametrize("rules", [(), (lambda _: (),)], ids=["without a rule", "with a rule"])
+@pytest.mark.parametrize("kinds", ["ggg", "bgg", "gbg", "ggb", "gubkgg", "bb", "gxg", "bggxg", "x", "gbgxbg"])
+def test_a_run_is_validated_up_to_the_first_record_that_has_to_wait(deserializer, encoded, kinds, rules):
+    """Each is as it would be alone: g is a valid record, x one of an unknown schema; the others are refused."""
+    good = encoded(trade())
+    made = {"g": {}, "b": {"value": None}, "k": {"key": None}, "x": {"value": b"\0\x7f\xff\xff\xff" + good.value[5:]}}
+    records = [
+        UnreadableBatch(good.topic, good.partition, offset, offset, "invalid compressed data")
+        if kind == "u"
+        else good._replace(offset=offset, **made[kind])
+        for offset, kind in enumerate(kinds)
+    ]
+    validator = RecordValidator(deserializer, rules)
+    found = ValidatedRecords(validator.trade)
+
+    count, error = validator.validate_all(Run.of(records), found)
+
+    assert (len(kinds.partition("x")[0]), "x" in kinds) == (count, isinstance(error, SchemaIdNotYetKnown))
+    alone = [validator(each) for each in records[:count]]
+    assert [each.record for each in alone] == [each.record for each in found]
+    assert [each for each in alone if isinstance(each, Refusal)] == found.refusals
+    assert [each.row for each in alone if isinstance(each, ValidRecord)] == found.rows
+    assert sum(each.payload_bytes for each in records[:count]) == found.payload_bytes
+    assert [] == list(deserializer.announced)

@@ -268,3 +268,28 @@ def test_a_batch_is_full_of_large_keys_too(shelf, rules):
 
         assert 50 == len(buffer)
         assert 0 == buffer.free
+
+
+@RULES
+@pytest.mark.parametrize("kinds", ["gggg", "bggb", "ggbbgg", "gxgg", "gbxg", "xggg", "gggx", "hghg", "ghbx"])
+def test_each_record_of_several_partitions_passes_or_is_refused_or_waits(make_buffer, rules, kinds):
+    """All that follow one of an unknown schema wait: g passes, h does with a header, b is refused, x is that one."""
+    made = {"g": {}, "h": {"headers": (("a", None),)}, "b": {"value": None}}
+    made["x"] = {"value": records(1, UNKNOWN)[0].value}
+    every = [
+        each._replace(partition=number // 2 % 2, **made[kind])
+        for number, (each, kind) in enumerate(zip(records(len(kinds)), kinds, strict=True))
+    ]
+    buffer = make_buffer(*rules)
+    buffer.pending.extend(every)
+
+    left, error = buffer.validate()
+
+    done = len(kinds.partition("x")[0])
+    assert (every[done:], "x" in kinds) == (list(left), isinstance(error, SchemaIdNotYetKnown))
+    assert (done, 0, done > 0) == (len(buffer), len(buffer.pending), buffer.started_at is not None)
+    batch = buffer.take_batch({0: 7, 1: 8}, 5.0)
+    assert [each for each in every[:done] if each.value] == list(batch.passed)
+    assert [each for each in every[:done] if not each.value] == [each.record for each in batch.refusals]
+    assert ({0: 7, 1: 8}, 5.0) == (batch.offsets, batch.first_timestamp)
+    assert (0, None) == (len(buffer), buffer.started_at)

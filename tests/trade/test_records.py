@@ -82,6 +82,7 @@ def test_records_that_are_added_one_by_one_are_the_same(listed):
         records.append(record)
 
     assert [len(listed), listed] == [len(records), list(records)]
+    assert list(map(type, listed)) == list(map(type, records))
     assert Records.of(listed).payload_bytes == records.payload_bytes
 
 
