@@ -142,8 +142,13 @@ class SinkWriter:
             threading.Thread(target=self._run, args=(number,), name="tradepipe-writer", daemon=True)
             for number in range(connections)
         ]
-        # One condition guards all that follows. No database call is made while it is held.
-        self._changed = threading.Condition()
+        # One lock guards all that follows. No database call is made while it is held. Each thread has its condition: an
+        # idle one that woke for what concerns another would delay it.
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        """Notified of events and of the end of the last task; the reading thread waits for it."""
+        self._may_start = [threading.Condition(lock) for _ in self._threads]
+        """For each thread, notified when it may start a task or is to stop."""
         self._tasks: deque[WriterTask] = deque()
         self._running: dict[int, WriterTask | None] = {0: None}
         """The task of each thread that is not idle; None while the first one connects."""
@@ -166,7 +171,7 @@ class SinkWriter:
         with self._changed:
             self._stopping = True
             self._tasks.clear()
-            self._changed.notify_all()
+            self._wake_threads()
         ends_at = time.monotonic() + grace
         for store, thread in zip(self._stores, self._threads, strict=True):
             if thread.ident is None:
@@ -234,7 +239,7 @@ class SinkWriter:
     def _queue(self, task: WriterTask) -> None:
         with self._changed:
             self._tasks.append(task)
-            self._changed.notify_all()
+            self._wake_threads()
 
     def _publish(self, event: Event) -> None:
         with self._changed:
@@ -295,8 +300,8 @@ class SinkWriter:
             del self._running[number]
             self._tasks.extendleft(reversed(tasks))
             self._refused.add(number)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopping, CONNECT_AGAIN_SECONDS)
+            self._wake_threads()
+            self._may_start[number].wait_for(lambda: self._stopping, CONNECT_AGAIN_SECONDS)
             self._refused.discard(number)
 
     def _next_task(self, number: int) -> WriterTask | None:
@@ -304,7 +309,8 @@ class SinkWriter:
         with self._changed:
             self._running.pop(number, None)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopping or self._find_task(number) is not None)
+            self._wake_threads()
+            self._may_start[number].wait_for(lambda: self._stopping or self._find_task(number) is not None)
             place = self._find_task(number)
             if self._stopping or place is None:
                 return None
@@ -312,11 +318,17 @@ class SinkWriter:
             task = self._running[number] = self._tasks[place]
             del self._tasks[place]
             # The next thread may take what is left, now that this one is busy.
-            self._changed.notify_all()
+            self._wake_threads()
             return task
 
+    def _wake_threads(self) -> None:
+        """Wake the threads that may start a task now, or are to stop."""
+        for number, condition in enumerate(self._may_start):
+            if self._stopping or (number not in self._running and self._find_task(number) is not None):
+                condition.notify()
+
     def _find_task(self, number: int) -> int | None:
-        """Return the place of the task that a thread may start now."""
+        """Return the place of the task that an idle thread may start now."""
         # The first threads take what they can, so that no more connections are open than are needed.
         if any(lower not in self._running and lower not in self._refused for lower in range(number)):
             return None
