@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from tests.eventually import eventually
 from tests.postgres import batches
-from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, connected, log, trade, trades
+from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, connected, is_waiting, log, trade, trades
 from tests.proxy import Proxy
 from tradepipe.errors import ConfigurationError, DatabaseOutdated, TooManyRefusals, TopicUnusable
 from tradepipe.kafka.assignment import Assignment
@@ -241,13 +241,6 @@ def test_a_session_that_ends_in_the_middle_of_a_batch_costs_nothing(sink_writer,
     assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in sink_writer.events[1:]]
     assert [(1, 0, 1)] == [batches.counts(stored) for stored in sink_writer.of(BatchResult)]
     assert [trade()] == trades(connection)
-
-
-def is_waiting(connection):
-    """Return whether a session waits for a lock."""
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with connection.begin():
-        return connection.scalar(text(waits))
 
 
 def test_an_idle_session_that_ended_is_replaced_for_the_next_batch(sink_writer, connection):

@@ -140,6 +140,13 @@ def refused(connection: Connection) -> dict[int, list[str]]:
     return {row.offset: row.codes for row in rows}
 
 
+def is_waiting(connection: Connection) -> bool:
+    """Return whether a session waits for a lock."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with connection.begin():
+        return bool(connection.scalar(text(waits)))
+
+
 def next_offset(connection: Connection, partition: int = 0) -> int | None:
     """Return the next offset of the group."""
     columns = SINK_OFFSETS.columns

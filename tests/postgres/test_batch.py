@@ -1,5 +1,6 @@
 """A batch in one transaction: inserted, duplicate and refused records, and a count that includes every record."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import psycopg2
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
+from tests.eventually import eventually
 from tests.postgres import batches
 from tests.postgres.batches import (
     TOPIC,
@@ -19,6 +21,7 @@ from tests.postgres.batches import (
     count,
     counts,
     execute,
+    is_waiting,
     log,
     next_offset,
     places,
@@ -425,6 +428,37 @@ def test_a_batch_without_entries_moves_the_offset(connection):
         stored = store(connection, batch(claim(connection), entries=[], after=5))
 
     assert ((0, 0, 0), 5) == (counts(stored), next_offset(connection))
+
+
+def test_a_batch_that_waits_for_the_table_holds_no_offset(connection, migrated):
+    with connection.begin():
+        claimed = claim(connection)
+    with connected(migrated) as locking, connected(migrated) as other, locking.begin():
+        locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
+        with ThreadPoolExecutor() as threads, connection.begin():
+            waiting = threads.submit(store, connection, batch(claimed, entries=log(trade())))
+            eventually(lambda: is_waiting(other))
+            with other.begin():
+                other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+                taken = claim(other)
+            locking.rollback()
+            with pytest.raises(Fenced):
+                waiting.result()
+
+    assert claimed.ownership.epoch + 1 == taken.ownership.epoch
+
+
+def test_a_batch_without_trades_does_not_wait_for_their_table(connection, migrated):
+    with connection.begin():
+        claimed = claim(connection)
+    with connected(migrated) as locking, locking.begin():
+        locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
+        with connection.begin():
+            connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            store(connection, batch(claimed, entries=[refusal(0)]))
+
+    assert {0: ["BAD"]} == refused(connection)
+    assert 1 == next_offset(connection)
 
 
 def test_staging_is_empty_after_every_batch(connection):

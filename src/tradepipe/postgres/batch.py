@@ -143,8 +143,13 @@ def store(
         sqlalchemy.exc.DBAPIError, psycopg2.Error: an error that no single trade
             causes; a trade that the database refuses becomes a refusal.
     """
-    # Offsets first: their row locks make a fenced sink fail before it writes anything.
-    offsets.advance(connection, batch.group, batch.ranges, topic_id=batch.topic_id)
+    lock = insert.LOCK if len(batch.records) > len(batch.records.refusals) else None
+    if batch.ranges:
+        # Before the trades: the row locks make a fenced sink fail before it writes anything.
+        offsets.advance(connection, batch.group, batch.ranges, topic_id=batch.topic_id, preceded_by=lock)
+    elif lock is not None:
+        # A replay moves no offset, and its role has no right to that table.
+        connection.exec_driver_sql(lock)
     if not defer:
         connection.execute(_CHECK_CONSTRAINTS_AT_ONCE)
     result = insert.insert(connection, batch.records, stale, direct or DirectCopy())

@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import psycopg2
 from sqlalchemy import Column, Connection, Identity, Integer, MetaData, Table, text
 
 from tradepipe import compiled_core
+from tradepipe.postgres.driver import driver_cursor
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import PRIMARY_KEY
 from tradepipe.trade.validated import ROW_COLUMNS
@@ -79,9 +79,17 @@ def copy_keys(connection: Connection, rows: Sequence[bytes]) -> None:
     _copy(connection, KEYS, (*_KEY_COLUMNS, "ordinal"), (pick_fields(rows, _KEY_PLACES),))
 
 
-def copy_rows(connection: Connection, table: Table, rows: Sequence[bytes]) -> int:
-    """Copy rows into a table in their order, and return how many are stored; psycopg2.Error if one is refused."""
-    return _copy(connection, table, ROW_COLUMNS, rows)
+def copy_rows(connection: Connection, table: Table, rows: Sequence[bytes], *, savepoint: str | None = None) -> int:
+    """
+    Copy rows into a table in their order, and return how many are stored.
+
+    Args:
+        savepoint: the name of one that is set first.
+
+    Raises:
+        psycopg2.Error: a row is refused; nothing is stored.
+    """
+    return _copy(connection, table, ROW_COLUMNS, rows, f"SAVEPOINT {savepoint}; " if savepoint else "")
 
 
 def pick_fields(rows: Sequence[bytes], places: Sequence[int]) -> bytes:
@@ -107,16 +115,8 @@ def _fields(row: bytes, places: Sequence[int]) -> Iterator[bytes]:
             start, place = end, place + 1
 
 
-def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[bytes]) -> int:
+def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[bytes], before: str = "") -> int:
     stream = io.BytesIO(b"".join((_HEADER, *rows, _TRAILER)))
-    cursor = connection.connection.cursor()
-    try:
-        cursor.copy_expert(_COPY.format(table.name, ", ".join(columns)), stream, size=_CHUNK_BYTES)
+    with driver_cursor(connection) as cursor:
+        cursor.copy_expert(before + _COPY.format(table.name, ", ".join(columns)), stream, size=_CHUNK_BYTES)
         return int(cursor.rowcount)
-    except psycopg2.Error as error:
-        # COPY does not go through SQLAlchemy, whose rollback would fail with an error that hides this one.
-        if cursor.connection.closed:
-            connection.invalidate(error)
-        raise
-    finally:
-        cursor.close()

@@ -29,6 +29,11 @@ from tradepipe.trade.validated import ValidatedRecords
 CAUTIOUS_BATCHES: Final = 4
 """Batches after a conflict that are not copied straight."""
 
+# COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would
+# wait for its rows. After a separate statement, the session is idle, and loses its locks in ten seconds.
+LOCK: Final = f"LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE"
+"""The statement that a transaction begins with if it inserts trades."""
+
 
 class Pause:
     """Counts the batches until something is tried again."""
@@ -118,9 +123,8 @@ def insert(connection: sa.Connection, records: ValidatedRecords, mode: Stale, di
 
 def _copy_directly(connection: sa.Connection, rows: Sequence[bytes]) -> bool:
     """Copy rows into the table of trades; return False if one of them conflicts, and nothing was inserted."""
-    connection.execute(_BEGIN_DIRECT)
     try:
-        if copy.copy_rows(connection, TRADES, rows) == len(rows):
+        if copy.copy_rows(connection, TRADES, rows, savepoint=_SAVEPOINT) == len(rows):
             return True
     except psycopg2.Error as error:  # COPY does not go through SQLAlchemy
         if error.pgcode not in copy.NOT_DIRECTLY:
@@ -238,13 +242,11 @@ def _insert_in_order(
 _staged = STAGING.columns
 _number = _staged.ordinal.label("number")
 _numbered = _staged.ordinal == sa.func.any(sa.cast(sa.bindparam("numbers"), sa.ARRAY(sa.Integer)))
-# COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would
-# wait for its rows. After a separate statement, the session is idle, and loses its locks in ten seconds. COMMIT ends
-# the savepoint of a COPY that succeeded.
-_BEGIN_DIRECT: Final = sa.text(f"SAVEPOINT direct; LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
+# COMMIT ends the savepoint of a COPY that succeeded.
+_SAVEPOINT: Final = "direct"
 # Without the RELEASE the statements that follow would run in a subtransaction with another xmin, and `_inserted_by_us`
 # would not recognize their rows.
-_END_DIRECT: Final = sa.text("ROLLBACK TO SAVEPOINT direct; RELEASE SAVEPOINT direct")
+_END_DIRECT: Final = sa.text(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}")
 _UNSTAGE: Final = sa.delete(STAGING).where(_numbered)
 # In the order of the key, so that two sinks with the same keys wait for each other instead of deadlocking.
 _ordered = sa.select(*(_staged[name] for name in INSERT_COLUMNS)).order_by(

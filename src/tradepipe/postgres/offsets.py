@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import dialect, insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
 from tradepipe.postgres import pooler
+from tradepipe.postgres.driver import driver_cursor
 from tradepipe.postgres.tables import SINK_OFFSETS
 
 
@@ -76,20 +77,27 @@ def claim(
 
 
 def advance(
-    connection: sa.Connection, group: str, ranges: Iterable[OffsetRange], *, topic_id: str | None = None
+    connection: sa.Connection,
+    group: str,
+    ranges: Iterable[OffsetRange],
+    *,
+    topic_id: str | None = None,
+    preceded_by: str | None = None,
 ) -> None:
     """
     Move each offset of a batch, if the stored epoch and offset are still the expected ones.
 
-    `topic_id` is stored if it was unknown at the claim.
+    Args:
+        topic_id: stored if it was unknown at the claim.
+
+        preceded_by: a statement to execute first, in the same round trip.
 
     Raises:
         Fenced: an ownership has ended; roll the transaction back.
+
+        psycopg2.Error: the server refuses a statement, or the connection is lost.
     """
     ranges = list(ranges)
-    # A replay moves no offset, and its role has no right to this table.
-    if not ranges:
-        return
     columns = {
         "topics": [each.ownership.topic for each in ranges],
         "partitions": [each.ownership.partition for each in ranges],
@@ -97,13 +105,16 @@ def advance(
         "starts": [each.start for each in ranges],
         "ends": [each.end for each in ranges],
     }
-    # One statement for all partitions, prepared once for each connection: its planning takes longer than its execution,
-    # and the writer waits for it before it can copy. PREPARE outlasts a rollback, as the connection's `info` does.
-    if pooler.ADVANCE not in connection.info:
-        connection.exec_driver_sql(_PREPARE)
-        connection.info[pooler.ADVANCE] = True
-    rows = connection.exec_driver_sql(_EXECUTE, {"group": group, "topic_id": topic_id, **columns})
-    moved = {(row.topic, row.partition) for row in rows}
+    statements = f"{preceded_by}; {_EXECUTE}" if preceded_by else _EXECUTE
+    with driver_cursor(connection) as cursor:
+        # One statement for all partitions, prepared once for each connection: its planning takes longer than its
+        # execution, and the writer waits for it before it can copy. PREPARE outlasts a rollback, as the connection's
+        # `info` does.
+        if pooler.ADVANCE not in connection.info:
+            cursor.execute(_PREPARE)
+            connection.info[pooler.ADVANCE] = True
+        cursor.execute(statements, {"group": group, "topic_id": topic_id, **columns})
+        moved = set(cursor.fetchall())
     # Compare-and-set: a row matches only under our epoch and at the offset we read from. A sink that lost the
     # partition while it was frozen or cut off matches no row, whatever it still believes.
     for each in ranges:
