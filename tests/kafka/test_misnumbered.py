@@ -8,7 +8,7 @@ from tests.kafka.group_member import COOPERATIVE, EAGER
 from tests.kafka.raw_batches import encode_batch, encode_malformed, encode_misnumbered, encode_record, send_batch
 from tests.kafka.runs import runs_at
 from tradepipe.kafka.admin import TopicAdmin
-from tradepipe.kafka.assignment import Assignment, advance
+from tradepipe.kafka.assignment import Assignment, advance, correct_offset, is_misnumbered
 from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.trade.record import UnreadableBatch
 
@@ -181,3 +181,9 @@ def test_partitions_of_very_different_lengths_are_not_taken_for_misnumbered():
 
     assert 1 == advance({0: short, 1: long}, runs_at([0, 1, 0, 1], [5, 4 * WRONG, 6, 4 * WRONG + 2]))
     assert (7, 4 * WRONG + 3) == (short.next_offset, long.next_offset)
+
+
+@pytest.mark.parametrize("times", [1, 2, 7])
+def test_a_misnumbered_record_has_the_true_offset_unless_it_was_read_already(times):
+    assert [5, 6, None] == [correct_offset(times * WRONG + offset, position=5) for offset in (5, 6, 4)]
+    assert [False, True] == [is_misnumbered(offset, position=5) for offset in (5 + WRONG // 2 - 1, 5 + WRONG // 2)]

@@ -16,7 +16,7 @@ from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, RefusalLimit
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.pipeline.validator_buffer import CHUNK_RECORDS, ValidatorBuffer
 from tradepipe.registry.serde import TradeDeserializer, frame
-from tradepipe.trade.record import Violation
+from tradepipe.trade.record import HEADER_BYTES, Violation
 
 KNOWN, UNKNOWN = 4, 5
 
@@ -199,6 +199,7 @@ def test_a_valid_record_ends_a_run_of_refusals(make_buffer, rules):
 
 
 LONG = b"a" * 10_000
+LONG_TRADE = trade("T" * 64, counterparty_id="C" * 64, book_id="B" * 64)
 
 
 @RULES
@@ -219,6 +220,35 @@ def test_a_record_larger_than_the_output_topics_take_is_refused(shelf, rules, pa
     batch = buffer.take_batch({}, None)
     assert [0] == [each.offset for each in batch.passed]
     assert [(1, ("TOO_LARGE",))] == [(each.record.offset, each.codes) for each in batch.refusals]
+
+
+@RULES
+@pytest.mark.parametrize(
+    ("large", "max_bytes"),
+    [({"key": LONG}, 1_000), ({"value": frame(KNOWN, Encoder().encode(LONG_TRADE))}, OVERHEAD + 1)],
+    ids=["key", "value"],
+)
+def test_a_large_record_is_refused_among_small_ones(shelf, rules, large, max_bytes):
+    before, exceeds, after = (each._replace(key=b"k") for each in records(3))
+    with registry(shelf, retries=0) as client:
+        buffer = ValidatorBuffer(RecordValidator(TradeDeserializer(client), rules, "accept"), RefusalLimit(None))
+        buffer.max_record_bytes = max_bytes
+        buffer.pending.extend([before._replace(offset=9), before, exceeds._replace(**large), after])
+        buffer.validate()
+
+    batch = buffer.take_batch({}, None)
+    assert [9, 0, 2] == [each.offset for each in batch.passed]
+    assert [(1, ("TOO_LARGE",))] == [(each.record.offset, each.codes) for each in batch.refusals]
+
+
+@RULES
+def test_headers_count_with_the_memory_that_they_take(make_buffer, rules):
+    """A hundred thousand of a byte each take 15 MB."""
+    buffer = make_buffer(*rules)
+    buffer.pending.extend(each._replace(headers=(("a", None),) * 100) for each in records(2))
+    buffer.validate()
+
+    assert 200 * HEADER_BYTES < buffer.bytes < 250 * HEADER_BYTES
 
 
 @pytest.mark.skipif(executor_name() == "Python", reason="Python validates records one by one")
