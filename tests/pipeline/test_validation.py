@@ -9,7 +9,7 @@ from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, SchemaIdNotYetKnown
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.registry.registration import register
-from tradepipe.trade.record import Code, Refusal, UnreadableBatch, Violation
+from tradepipe.trade.record import MAX_KEPT_BYTES, Code, Refusal, UnreadableBatch, Violation
 from tradepipe.trade.records import Run
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
@@ -223,7 +223,11 @@ def test_an_error_that_is_kept_does_not_keep_the_records(validator):
     assert (0, before) == (count, sys.getrefcount(value))
 
 
-@pytest.mark.parametrize("rules", [(), (lambda _: (),)], ids=["without a rule", "with a rule"])
+@pytest.mark.parametrize(
+    "rules",
+    [(), (lambda _: (),), (lambda _: [Violation("NONE", "no trade is right")],)],
+    ids=["without a rule", "with a rule", "with a rule that refuses"],
+)
 @pytest.mark.parametrize("kinds", ["ggg", "bgg", "gbg", "ggb", "gubkgg", "bb", "gxg", "bggxg", "x", "gbgxbg"])
 def test_a_run_is_validated_up_to_the_first_record_that_has_to_wait(deserializer, encoded, kinds, rules):
     """Each is as it would be alone: g is a valid record, x one of an unknown schema; the others are refused."""
@@ -247,3 +251,14 @@ def test_a_run_is_validated_up_to_the_first_record_that_has_to_wait(deserializer
     assert [each.row for each in alone if isinstance(each, ValidRecord)] == found.rows
     assert sum(each.payload_bytes for each in records[:count]) == found.payload_bytes
     assert [] == list(deserializer.announced)
+
+
+def test_a_large_refused_record_of_a_run_is_kept_in_part_and_counts_as_it_was_read(validator, encoded):
+    good = encoded(trade())
+    large = good._replace(offset=8, value=b"\1" * (MAX_KEPT_BYTES + 1))
+    found = ValidatedRecords(validator.trade)
+
+    validator.validate_all(Run.of([good, large, good._replace(offset=9)]), found)
+
+    assert [good.value, None, good.value] == [each.value for each in found.records]
+    assert 2 * good.payload_bytes + large.payload_bytes == found.payload_bytes
