@@ -11,6 +11,10 @@ TARGETS: Final = (
     "src/tradepipe/postgres/sink_store.py",
     "src/tradepipe/pipeline/sink_writer.py",
     # What is read, from which offset, and what is forgotten when a partition leaves.
+    "src/tradepipe/trade/records.py",
+    "src/tradepipe/trade/validated.py",
+    "src/tradepipe/kafka/assignment.py",
+    "src/tradepipe/kafka/messages.py",
     "src/tradepipe/kafka/consumer.py",
     "src/tradepipe/kafka/consumer_errors.py",
     "src/tradepipe/kafka/failures.py",
@@ -19,6 +23,7 @@ TARGETS: Final = (
     "src/tradepipe/kafka/misnumbered.py",
     "src/tradepipe/pipeline/sink_reader.py",
     "src/tradepipe/pipeline/partitions.py",
+    "src/tradepipe/pipeline/validator_buffer.py",
     "src/tradepipe/pipeline/validator_reader.py",
     # What is sent, and when a record counts as sent.
     "src/tradepipe/kafka/config.py",
@@ -29,6 +34,7 @@ TARGETS: Final = (
     "src/tradepipe/trade/constraints.py",
     "src/tradepipe/trade/declaration.py",
     "src/tradepipe/trade/rules.py",
+    "src/tradepipe/pipeline/validation.py",
     "src/tradepipe/codec/admission.py",
     "src/tradepipe/registry/schema_ids.py",
     "src/tradepipe/codec/decoder.py",
