@@ -250,6 +250,7 @@ def test_a_run_is_validated_up_to_the_first_record_that_has_to_wait(deserializer
     assert [each for each in alone if isinstance(each, Refusal)] == found.refusals
     assert [each.row for each in alone if isinstance(each, ValidRecord)] == found.rows
     assert sum(each.payload_bytes for each in records[:count]) == found.payload_bytes
+    assert all(len(run) for run in found.records.runs)
     assert [] == list(deserializer.announced)
 
 
