@@ -422,6 +422,17 @@ def test_a_reader_asks_for_no_more_records_than_a_batch_takes(reader_of_group):
     assert (100, 95) == (before, reader_of_group.reader.free)
 
 
+def test_a_reader_with_more_records_than_it_asked_for_reads_nothing(broker, publish):
+    """A poll may also return the unreadable batch that ends before the last record it was asked for."""
+    publish(0, 7)
+    for reader_of_group in join(broker, "earliest", batch_rows=4):
+        reader_of_group.grant(reader_of_group.wait_for_claims())
+        reader_of_group.reader.run_housekeeping()
+        eventually(lambda reader=reader_of_group.reader: reader.read_some(5, 0.05) or reader.buffered == 5)
+
+        assert (0, False) == (reader_of_group.reader.free, reader_of_group.reader.read(0.0))
+
+
 @pytest.mark.parametrize(("excess", "free"), [(0, 0), (2, 195)], ids=["full", "nearly full"])
 def test_a_reader_asks_for_no_more_bytes_than_a_batch_takes(broker, publish, monkeypatch, excess, free):
     """Several connections share them."""
