@@ -7,20 +7,23 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 
 from tests.eventually import eventually
+from tests.postgres.batches import accepted, trade, validated
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.embedded.broker import QUICK_CONSUMER, Broker
 from tradepipe.embedded.registry_server import RegistryServer
 from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, SchemaIdNotYetKnown, TooManyRefusals
 from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline import sink_reader
 from tradepipe.pipeline.partitions import StartPosition
-from tradepipe.pipeline.sink_reader import SinkReader
+from tradepipe.pipeline.sink_reader import SinkPartition, SinkReader
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.offsets import ClaimResult, OffsetRange, Ownership
 from tradepipe.postgres.sink_store import RangeDropped
+from tradepipe.trade.record import Refusal, UnreadableBatch
 from tradepipe.trade.records import Records
 
 pytestmark = pytest.mark.embedded
@@ -543,3 +546,17 @@ def test_a_batch_has_no_more_records_than_a_transaction_takes(broker, publish):
         ]
         assert [[0, 1, 2, 3], [4, 5, 6]] == [[each.record.offset for each in batch.records] for batch in found]
         assert (8, 0) == (reader_of_group.reader.free, reader_of_group.reader.buffered_bytes)
+
+
+def test_no_batch_of_a_sink_ends_within_an_unreadable_one():
+    """The next sink of the partition would refuse the rest of it once more."""
+    unreadable = UnreadableBatch(TOPIC, 0, 3, 7, "invalid compressed data")
+    entries = [Refusal(unreadable, (unreadable.violation,)), accepted(8, trade())]
+    partition = SinkPartition(Assignment(0), position=9, buffer=validated(*entries))
+    partition.ownership, partition.queued_offset = Ownership(TOPIC, 0, 1), 3
+    first, second = validated(), validated()
+
+    taken = [partition.take(1, into=each) for each in (first, second)]
+
+    assert [(3, 8), (8, 9)] == [(each.start, each.end) for each in taken]
+    assert [[unreadable], [entries[1].record]] == [list(each.records) for each in (first, second)]

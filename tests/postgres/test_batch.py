@@ -38,7 +38,7 @@ from tradepipe.postgres.copy import STAGING
 from tradepipe.postgres.failures import RowsVanished
 from tradepipe.postgres.offsets import Fenced, OffsetRange, Ownership
 from tradepipe.postgres.tables import TRADE_REFUSALS, TRADES
-from tradepipe.trade.record import Code
+from tradepipe.trade.record import Code, Refusal, UnreadableBatch
 
 OTHER = {"book_id": "B2"}
 """Changes of a trade that make it collide with another of its key."""
@@ -546,6 +546,15 @@ def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
     for part in (first, second):
         spans = {span.ownership.partition: range(span.start, span.end) for span in part.ranges}
         assert all(record.offset in spans[record.partition] for record in part.records.records)
+
+
+def test_no_half_of_a_batch_ends_within_an_unreadable_one():
+    """A sink that continued there would refuse the rest of it once more."""
+    unreadable = UnreadableBatch(TOPIC, 0, 3, 7, "invalid compressed data")
+    entries = [Refusal(unreadable, (unreadable.violation,)), accepted(8, trade())]
+    whole = Batch("g", None, (OffsetRange(owned(0), 3, 9),), validated(*entries))
+
+    assert [[(3, 8)], [(8, 9)]] == [[(span.start, span.end) for span in half.ranges] for half in whole.halves()]
 
 
 def test_a_third_of_a_batch_that_the_database_refuses_is_refused_and_the_rest_is_stored(connection):

@@ -70,7 +70,7 @@ class SinkPartition(PartitionState):
         taken, self.buffer = self.buffer, self.buffer[limit:]
         if self.buffer:
             taken = taken[:limit]
-            self.queued_offset = taken.records.runs[-1].offsets[-1] + 1
+            self.queued_offset = taken.records.runs[-1].end
         into.add_all(taken)
         return OffsetRange(self.ownership, start, self.queued_offset)
 

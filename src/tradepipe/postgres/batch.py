@@ -57,7 +57,7 @@ class Batch:
         """Split the batch into two that are stored one after the other."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        ends = {run.partition: run.offsets[-1] + 1 for run in first.records.runs}
+        ends = {run.partition: run.end for run in first.records.runs}
         left, right = [], []
         for whole in self.ranges:
             # The first half ends right after its last record; offsets without a record follow in the second half, which

@@ -46,6 +46,12 @@ class Run:
         payload_bytes = sum(record.payload_bytes for record in records)
         return cls(records[0].topic, records[0].partition, offsets, keys, values, timestamps, headers, payload_bytes)
 
+    @property
+    def end(self) -> int:
+        """The offset at which reading continues after the records."""
+        last = self.values[-1]
+        return last.last_offset + 1 if isinstance(last, UnreadableBatch) else self.offsets[-1] + 1
+
     def __len__(self) -> int:
         return len(self.offsets)
 
