@@ -667,8 +667,8 @@ def test_the_first_timestamp_of_a_poll_is_that_of_its_first_record(join, produce
     produce(*[b"2"] * 2 * messages.SLICE_RECORDS, partition=3, timestamp=2_000)
     member = join()
     member.assigned(0, 1, 2, 3)
-    for partition, assignment in member.consumer.assignments.items():
-        member.until(lambda assignment=assignment: member.consumer.start_delivery(assignment, 0))
+    for partition in (0, 1, 2, 3):
+        member.start(partition, 0)
         # The next poll delivers this end, or all else there is.
         eventually(lambda partition=partition: member.consumer.high_watermark(partition) is not None)
 

@@ -139,6 +139,18 @@ def test_a_misnumbered_record_at_the_end_of_a_poll_hides_none_behind_it(join, se
 
 
 @pytest.mark.real
+def test_a_poll_that_returns_a_misnumbered_record_alone_has_its_timestamp(join, send):
+    send("m")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    eventually(member.poll, every=0)
+
+    assert member.consumer.first_timestamp is not None
+
+
+@pytest.mark.real
 def test_reading_that_begins_behind_a_misnumbered_record_of_the_same_batch_does_not_see_it(join, send):
     """Kafka's client delivers it again, since it takes its offset for one that follows."""
     send("mgg", "g")

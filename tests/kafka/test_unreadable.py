@@ -88,6 +88,21 @@ def test_records_beside_an_unreadable_batch_keep_their_timestamps_and_headers(jo
     assert sent == kept
 
 
+def test_a_poll_that_returns_an_unreadable_batch_alone_has_no_first_timestamp(join, produce, send_batch):
+    """That of an earlier poll would make the batch look as late as the topic was idle."""
+    produce(b"a", timestamp=1_000)
+    member = join(**LIMITS)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    member.until(lambda: member.records)
+    before = member.consumer.first_timestamp
+    send_batch(TOO_LARGE)
+
+    member.until(lambda: len(member.records) == 2)
+
+    assert (1.0, None) == (before, member.consumer.first_timestamp)
+
+
 def test_reports_that_wait_for_a_poll_are_all_about_the_same_batch(join, produce, send_batch):
     """Each fetch reports it again, also while nobody polls; taken for answers of a search, they would skip records."""
     produce(b"0")

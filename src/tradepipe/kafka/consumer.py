@@ -121,6 +121,7 @@ class Consumer:
             self._rejoin()
         client = self._require_client()
         records = Records()
+        self._has_first, self.first_timestamp = False, None
         # Before the poll: a message fetched before the move would be taken for one from the new position.
         if self._unreadable.is_active:
             for batch in self._unreadable.step(self._position):
@@ -133,8 +134,6 @@ class Consumer:
         # Errors of the last poll, whose records have been delivered by now: their position is behind them.
         if self.errors.failure is not None:
             raise self.errors.failure
-        if first is not None:
-            self._has_first = False
         missing, budget, uncounted, messages = max_records, POLL_BYTES, 0, [] if first is None else [first]
         while messages:
             group = read_group(
@@ -252,10 +251,10 @@ class Consumer:
 
     def _deliver(self, records: Records, first_timestamp: float | None) -> Records:
         """Return what is to be delivered of records."""
+        self._note_first(first_timestamp)
         if (gaps := advance(self.assignments, records.runs)) is None:
             return Records.of(self._accept(records))
         self.offset_gaps += gaps
-        self._note_first(first_timestamp)
         return records
 
     def _receive_one_by_one(self, group: Group) -> list[Record]:
