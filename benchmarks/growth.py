@@ -20,7 +20,7 @@ from tradepipe import Trade
 from tradepipe.trade import samples
 
 PROCESSES: Final = (1, 2, 4)
-TRADES_BY_PROCESSES: Final = 3
+TRADES_BY_PROCESSES: Final = 10
 """How many times as many trades the processes of one group store: they join at different times."""
 
 _DISTINCT: Final = 400_000
