@@ -17,6 +17,7 @@ def fresh_database(services: Services) -> Iterator[str]:
     url = services.postgres.create_database(name)
     try:
         migrate.upgrade(url)
+        settle(url)
         yield url
     finally:
         services.postgres.drop_database(name)
@@ -35,7 +36,7 @@ def copied_database(services: Services, template: str) -> Iterator[str]:
 
 
 def settle(database: str) -> None:
-    """Do the work that PostgreSQL puts off after many rows were stored, which else falls into a measurement."""
+    """Do the work that PostgreSQL puts off after many rows were stored, also in other databases before."""
     connection = psycopg2.connect(database)
     connection.autocommit = True
     cursor = connection.cursor()
