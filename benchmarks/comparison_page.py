@@ -45,9 +45,9 @@ into the same table with its primary key and CHECKs, without the columns that sa
 
 _GROWTH: Final = """## Growth
 
-`make bench ARGS="--growth --write"` measures the sink and PostgreSQL alone in turn, as above. A backlog of records is stored
-into an empty table; {table:,} records into a table that has rows already, whose keys are between those of the new ones;
-{processes:,} records by processes of one group, counted while all of them store.
+`make bench ARGS="--growth --write"` measures the sink and PostgreSQL alone in turn, as above. A backlog of records is
+stored into an empty table; {table:,} records into a table that has rows already, whose keys are between those of the
+new ones; {processes:,} records by processes of one group, counted while all of them store.
 
 - Machine: {machine}
 - Medians of {runs} runs, with the lowest and the highest
