@@ -36,7 +36,7 @@ def copied_database(services: Services, template: str) -> Iterator[str]:
 
 
 def settle(database: str) -> None:
-    """Do the work that PostgreSQL puts off after many rows were stored, also in other databases before."""
+    """Do the work that PostgreSQL has put off, also for other databases: else it falls into a measurement."""
     connection = psycopg2.connect(database)
     connection.autocommit = True
     cursor = connection.cursor()

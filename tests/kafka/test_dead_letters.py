@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kafka.raw_batches import encode_batch, encode_record, hollow_headers
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.dead_letters import DeadLetterRecord, ForeignRecord, Marker, RecordOrigin
 from tradepipe.trade.record import Code, Digest, Omitted, Record, Refusal, Violation
@@ -233,21 +232,3 @@ def test_an_invalid_digest_is_ignored(text):
     )
 
     assert Omitted() == dead_letters.parse(laid(headers)).refusal.omitted
-
-
-@pytest.mark.parametrize("key", [0, 63, 64, 8_191, 8_192])
-@pytest.mark.parametrize("value", [0, 63, 64, 8_000, 8_192])
-def test_the_size_of_a_batch_is_that_of_its_encoding(key, value):
-    record = Record("trades", 0, 0, bytes(key), bytes(value))
-    encoded = encode_batch(encode_record(0, record.key, record.value), 1, codec=0)
-
-    assert len(encoded) == dead_letters.batch_size(record)
-
-
-def test_the_size_of_a_batch_includes_headers():
-    start, zeros = hollow_headers(0, b"key", 1_000)
-    empty = Record("trades", 0, 0, b"key", None, None, (("", b""),) * 1_000)
-    filled = empty._replace(headers=(("\u00e9", b"12"), ("", None), *empty.headers[2:]))
-
-    assert len(encode_batch(start + bytes(zeros), 1, codec=0)) == dead_letters.batch_size(empty)
-    assert dead_letters.batch_size(empty) + 4 == dead_letters.batch_size(filled)

@@ -9,7 +9,8 @@ from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Encoder
 from tradepipe.compiled_core import executor_name
 from tradepipe.errors import ConfigurationError, SchemaIdNotYetKnown
-from tradepipe.kafka.dead_letters import OVERHEAD, REPLAYS, batch_size
+from tradepipe.kafka.dead_letters import OVERHEAD, REPLAYS
+from tradepipe.kafka.record_batch import batch_size
 from tradepipe.pipeline import validator_buffer
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, RefusalLimit

@@ -109,7 +109,7 @@ class Consumer:
 
     def poll(self, max_records: int, timeout: float) -> Records:
         """
-        Return up to `max_records` records, and unreadable batches, each partition's in the order of offsets.
+        Return up to `max_records` records and any unreadable batches, each partition's in the order of offsets.
 
         Waits up to `timeout` seconds for the first record only: librdkafka's `consume`
         with a timeout would wait until all `max_records` have arrived.

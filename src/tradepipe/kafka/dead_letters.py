@@ -19,9 +19,6 @@ REPLAYS: Final = "tradepipe.replays"
 OVERHEAD: Final = 256
 """Upper bound of the bytes that Kafka's format adds to a record's key, value and headers, including its batch."""
 
-BATCH_HEADER: Final = 61
-"""Bytes of a batch before its records."""
-
 STAGE: Final = "validator"
 """The stage that writes dead letters."""
 
@@ -143,20 +140,6 @@ def size(record: Record, headers: Headers | None = None) -> int:
     # Each header has two lengths as varints, of up to five bytes each.
     header_bytes = sum(len(name.encode()) + len(value or b"") + 10 for name, value in headers)
     return OVERHEAD + len(record.key or b"") + len(record.value or b"") + header_bytes
-
-
-def batch_size(record: Record) -> int:
-    """Return the size of a batch that holds a record alone, uncompressed: a topic's limit applies to batches."""
-    parts = [record.key, record.value, *(part for name, value in record.headers for part in (name.encode(), value))]
-    # The attributes, and the differences to the batch's time and first offset, which are 0.
-    body = 3 + _varint_size(len(record.headers))
-    body += sum(_varint_size(-1) if part is None else _varint_size(len(part)) + len(part) for part in parts)
-    return BATCH_HEADER + _varint_size(body) + body
-
-
-def _varint_size(number: int) -> int:
-    """Return the bytes of a number in the encoding of Protocol Buffers that is named sint32 there."""
-    return max(1, -(-(number << 1 ^ number >> 31).bit_length() // 7))
 
 
 def parse(record: Record) -> DeadLetterRecord | Marker | ForeignRecord:

@@ -123,7 +123,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         """Records that the buffers still take; 0 at an unsupported schema, whose record ends the last batch."""
         if self.unsupported_schema is not None or self.buffered_bytes >= self._buffer_bytes:
             return 0
-        # More than they take may be in them: a poll can return an unreadable batch beside the records asked for.
+        # They may hold more: a poll can return an unreadable batch beside the records that were asked for.
         return max(0, self._buffer_rows - self.buffered)
 
     @property

@@ -142,13 +142,13 @@ class SinkWriter:
             threading.Thread(target=self._run, args=(number,), name="tradepipe-writer", daemon=True)
             for number in range(connections)
         ]
-        # One lock guards all that follows. No database call is made while it is held. Each thread has its condition: an
-        # idle one that woke for what concerns another would delay it.
+        # One lock guards all that follows. No database call is made while it is held. Each thread has its own
+        # condition, so that an idle one does not wake for another's batch and delay it.
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         """Notified of events and of the end of the last task; the reading thread waits for it."""
         self._may_start = [threading.Condition(lock) for _ in self._threads]
-        """For each thread, notified when it may start a task or is to stop."""
+        """A condition for each thread, notified when the thread may start a task or is to stop."""
         self._tasks: deque[WriterTask] = deque()
         self._running: dict[int, WriterTask | None] = {0: None}
         """The task of each thread that is not idle; None while the first one connects."""

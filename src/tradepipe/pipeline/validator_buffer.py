@@ -6,8 +6,9 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, TooManyRefusals, UnsupportedSchema
-from tradepipe.kafka.dead_letters import OVERHEAD, batch_size, size, strip_replay_header
+from tradepipe.kafka.dead_letters import OVERHEAD, size, strip_replay_header
 from tradepipe.kafka.messages import UNREADABLE
+from tradepipe.kafka.record_batch import batch_size
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
 from tradepipe.pipeline.validation import RecordValidator

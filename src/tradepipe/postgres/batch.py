@@ -143,7 +143,8 @@ def store(
         sqlalchemy.exc.DBAPIError, psycopg2.Error: an error that no single trade
             causes; a trade that the database refuses becomes a refusal.
     """
-    lock = insert.LOCK if len(batch.records) > len(batch.records.refusals) else None
+    has_trades = len(batch.records) > len(batch.records.refusals)
+    lock = insert.LOCK if has_trades else None
     if batch.ranges:
         # Before the trades: the row locks make a fenced sink fail before it writes anything.
         offsets.advance(connection, batch.group, batch.ranges, topic_id=batch.topic_id, preceded_by=lock)

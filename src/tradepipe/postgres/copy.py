@@ -84,12 +84,12 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[bytes], *, sa
     Copy rows into a table in their order, and return how many are stored.
 
     Args:
-        savepoint: the name of one that is set first.
+        savepoint: the name of a savepoint to set first, in the same round trip.
 
     Raises:
         psycopg2.Error: a row is refused; nothing is stored.
     """
-    return _copy(connection, table, ROW_COLUMNS, rows, f"SAVEPOINT {savepoint}; " if savepoint else "")
+    return _copy(connection, table, ROW_COLUMNS, rows, savepoint)
 
 
 def pick_fields(rows: Sequence[bytes], places: Sequence[int]) -> bytes:
@@ -115,8 +115,13 @@ def _fields(row: bytes, places: Sequence[int]) -> Iterator[bytes]:
             start, place = end, place + 1
 
 
-def _copy(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[bytes], before: str = "") -> int:
+def _copy(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[bytes], savepoint: str | None = None
+) -> int:
+    statements = _COPY.format(table.name, ", ".join(columns))
+    if savepoint is not None:
+        statements = f"SAVEPOINT {savepoint}; {statements}"
     stream = io.BytesIO(b"".join((_HEADER, *rows, _TRAILER)))
     with driver_cursor(connection) as cursor:
-        cursor.copy_expert(before + _COPY.format(table.name, ", ".join(columns)), stream, size=_CHUNK_BYTES)
+        cursor.copy_expert(statements, stream, size=_CHUNK_BYTES)
         return int(cursor.rowcount)

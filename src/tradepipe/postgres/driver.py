@@ -1,4 +1,4 @@
-"""psycopg2's cursor of a connection, for statements that run once in each batch."""
+"""psycopg2 cursors, for COPY and for the statements of every batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 @contextmanager
 def driver_cursor(connection: Connection) -> Iterator[DBAPICursor]:
     """
-    Open a cursor within the connection's transaction.
+    Open a psycopg2 cursor within the connection's transaction; what the server refuses is a psycopg2.Error.
 
-    For a batch of few records SQLAlchemy's own work for a statement takes as long as
-    its execution, and it has no COPY. What the server refuses is a psycopg2.Error.
+    SQLAlchemy has no COPY, and where a batch has few records, its own work for a
+    statement takes a noticeable part of the CPU time.
     """
     cursor = connection.connection.cursor()
     try:

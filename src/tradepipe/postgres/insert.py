@@ -32,7 +32,7 @@ CAUTIOUS_BATCHES: Final = 4
 # COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would
 # wait for its rows. After a separate statement, the session is idle, and loses its locks in ten seconds.
 LOCK: Final = f"LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE"
-"""The statement that a transaction begins with if it inserts trades."""
+"""The first statement of a transaction that inserts trades."""
 
 
 class Pause:
